@@ -1,0 +1,2 @@
+//! zen-lead.
+fn main() {}
