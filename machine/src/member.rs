@@ -1,0 +1,127 @@
+//! What the machine knows of a pod.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// A pod's identity, written `name/uid`. Two are equal if their UIDs are: names and addresses are reused, UIDs
+/// never.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pod(Arc<str>);
+
+impl Pod {
+    /// The pod called `name` with this `uid`.
+    #[must_use]
+    pub fn new(name: &str, uid: &str) -> Self {
+        Self(format!("{name}/{uid}").into())
+    }
+
+    /// The pod's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.split().0
+    }
+
+    /// The pod's UID.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or(("", &self.0))
+    }
+}
+
+impl PartialEq for Pod {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.uid() == other.uid()
+    }
+}
+
+impl Eq for Pod {}
+
+impl std::fmt::Display for Pod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A `resourceVersion` of the API server. Comparable as a number (Kubernetes 1.35 documents it, etcd always
+/// did so).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+/// What a leader slice would say of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The pod's address of the source Service's first family.
+    pub address: IpAddr,
+    /// A digest of the whole endpoint and of its resolved ports: equal digests need no write.
+    pub content: u64,
+}
+
+/// Whether traffic could be sent to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// It could, by this endpoint.
+    At(Endpoint),
+    /// The pod has no address of the first family.
+    NoAddress,
+    /// A port of the Service does not resolve on the pod.
+    PortUnresolved {
+        /// The port is a named one.
+        named: bool,
+    },
+}
+
+impl Reach {
+    /// The endpoint, if there is one.
+    #[must_use]
+    pub const fn endpoint(self) -> Option<Endpoint> {
+        match self {
+            Self::At(endpoint) => Some(endpoint),
+            Self::NoAddress | Self::PortUnresolved { .. } => None,
+        }
+    }
+}
+
+/// A pod matched by the source Service's selector, as last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who it is.
+    pub pod: Pod,
+    /// The pod object's version; older facts about the same UID are ignored.
+    pub version: Version,
+    /// Its creation time.
+    pub created: Timestamp,
+    /// Phase Running and condition Ready True.
+    pub ready: bool,
+    /// When the Ready condition last changed, by the pod's own account (1 s resolution).
+    pub ready_changed: Timestamp,
+    /// It has a deletion timestamp.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub terminating: bool,
+    /// It says `never-lead`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub excluded: bool,
+    /// Its priority; higher leads first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i32,
+    /// A digest of its revision label; 0 if it has none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub revision: u64,
+    /// Where it can be reached.
+    pub reach: Reach,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
