@@ -1,0 +1,60 @@
+//! Who is preferred: a total order over members, so that ties cannot differ from replica to replica.
+
+use std::cmp::{Ordering, Reverse};
+
+use crate::facts::Row;
+use crate::{Policy, Strategy, Switchover};
+
+/// What ranking depends on besides the members themselves.
+pub(crate) struct Ranking<'a> {
+    policy: &'a Policy,
+    pending: Option<&'a Switchover>,
+    preferred_revision: Option<u64>,
+}
+
+impl<'a> Ranking<'a> {
+    pub(crate) fn new(rows: &[Row], policy: &'a Policy, pending: Option<&'a Switchover>) -> Self {
+        let preferred_revision = if policy.prefer_new_revision { rollout_target(rows) } else { None };
+        Self { policy, pending, preferred_revision }
+    }
+
+    /// `Less` means that `a` leads before `b`.
+    pub(crate) fn compare(&self, a: &Row, b: &Row) -> Ordering {
+        let (a_named, b_named) = (self.is_requested(a), self.is_requested(b));
+        b_named
+            .cmp(&a_named)
+            .then_with(|| b.member.priority.cmp(&a.member.priority))
+            .then_with(|| self.is_old_revision(a).cmp(&self.is_old_revision(b)))
+            .then_with(|| self.by_strategy(a, b))
+            .then_with(|| a.member.created.cmp(&b.member.created))
+            .then_with(|| a.member.pod.name().cmp(b.member.pod.name()))
+            .then_with(|| a.member.pod.uid().cmp(b.member.pod.uid()))
+    }
+
+    fn is_requested(&self, row: &Row) -> bool {
+        self.pending.is_some_and(|request| row.is_named_by(request))
+    }
+
+    fn is_old_revision(&self, row: &Row) -> bool {
+        self.preferred_revision.is_some_and(|revision| row.member.revision != revision)
+    }
+
+    fn by_strategy(&self, a: &Row, b: &Row) -> Ordering {
+        match self.policy.strategy {
+            Strategy::Oldest => a.member.created.cmp(&b.member.created),
+            Strategy::Newest => b.member.created.cmp(&a.member.created),
+            Strategy::LongestReady => a.member.ready_changed.cmp(&b.member.ready_changed),
+        }
+    }
+}
+
+/// The youngest pod's revision, if members differ in theirs: a rollout is on its way to it.
+fn rollout_target(rows: &[Row]) -> Option<u64> {
+    let first = rows.first()?.member.revision;
+    if rows.iter().all(|row| row.member.revision == first) {
+        return None;
+    }
+    rows.iter()
+        .min_by_key(|row| (Reverse(row.member.created), row.member.pod.name(), row.member.pod.uid()))
+        .map(|row| row.member.revision)
+}
