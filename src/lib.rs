@@ -1,1 +1,6 @@
 //! zen-lead.
+
+pub mod client;
+pub mod config;
+pub mod health;
+pub mod watch;

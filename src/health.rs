@@ -1,0 +1,356 @@
+//! `/healthz` and `/readyz`: whether the driver is alive, and whether what it decides from is fresh.
+//!
+//! Health depends on nothing that the shipped role could forbid: it looks at the watches and at the
+//! driver's heartbeat, never at the API server. `/healthz` (and `/livez`) fails when the driver is
+//! stuck, which a restart may cure; a lost API server is no reason to restart, so it only fails
+//! `/readyz`.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    io,
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    config::BindAddress,
+    watch::{Phase, WatchState, WatchStatus},
+};
+
+/// A driver that has not beaten for this long is stuck: it beats every second and never waits for
+/// the network. Some of it is for a starved node.
+const DRIVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A watch may be away for this long before the controller counts as not ready: the server ends
+/// every watch once in five minutes, and resuming takes a few milliseconds.
+const WATCH_GRACE: Duration = Duration::from_secs(1);
+
+/// A client that has not sent its request head by then is cut off; probes time out long before.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections served at once. Probes and a scraper need a handful; the rest waits.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Wait after a failed accept, which means that file descriptors ran out.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What health is made of. Cheap to clone; clones share it.
+#[derive(Debug, Clone)]
+pub struct Health {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    created: Instant,
+    /// Milliseconds since `created`.
+    beat: AtomicU64,
+    synced: AtomicBool,
+    watches: Mutex<Vec<WatchStatus>>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Health {
+    /// A health without watches. Its making counts as the driver's first beat.
+    #[must_use]
+    pub fn new() -> Self {
+        let shared = Shared {
+            created: Instant::now(),
+            beat: AtomicU64::default(),
+            synced: AtomicBool::default(),
+            watches: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The driver is alive. To be called at least once a second.
+    pub fn driver_beat(&self) {
+        let now = u64::try_from(self.shared.created.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.shared.beat.store(now, Relaxed);
+    }
+
+    /// Whether the driver has taken in the first lists of all its watches.
+    pub fn set_synced(&self, synced: bool) {
+        self.shared.synced.store(synced, Relaxed);
+    }
+
+    /// The status for a further watch, under a name like `pods` or `shop/pods`.
+    #[must_use]
+    pub fn watch(&self, name: impl Into<String>) -> WatchStatus {
+        let status = WatchStatus::new(name);
+        self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner).push(status.clone());
+        status
+    }
+
+    /// All watches, in the order in which they were made, for metrics.
+    #[must_use]
+    pub fn watches(&self) -> Vec<WatchStatus> {
+        self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Time since the driver's last beat.
+    #[must_use]
+    pub fn driver_idle_for(&self) -> Duration {
+        let beat = Duration::from_millis(self.shared.beat.load(Relaxed));
+        self.shared.created.elapsed().saturating_sub(beat)
+    }
+
+    /// Whether the process is worth keeping.
+    #[must_use]
+    pub fn live(&self) -> Report {
+        Report { checks: vec![self.driver()] }
+    }
+
+    /// Whether decisions rest on fresh facts.
+    #[must_use]
+    pub fn ready(&self) -> Report {
+        let mut checks = vec![self.driver(), self.synced()];
+        checks.extend(self.watches().iter().map(Check::of_watch));
+        Report { checks }
+    }
+
+    fn driver(&self) -> Check {
+        let idle = self.driver_idle_for();
+        Check { passed: idle < DRIVER_TIMEOUT, text: format!("driver: last heartbeat {} ago", Seconds(idle)) }
+    }
+
+    fn synced(&self) -> Check {
+        let passed = self.shared.synced.load(Relaxed);
+        let text = if passed { "first lists taken in" } else { "still taking in the first lists" };
+        Check { passed, text: format!("sync: {text}") }
+    }
+}
+
+/// Checks and whether they passed; shows as the body of an answer, one line a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// In the order in which they are shown.
+    pub checks: Vec<Check>,
+}
+
+/// One check of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Whether all is well.
+    pub passed: bool,
+    /// What was checked and what was found.
+    pub text: String,
+}
+
+impl Report {
+    /// Whether all checks passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.checks.iter().all(|check| check.passed)
+    }
+
+    fn answer(&self) -> Answer {
+        let status = if self.passed() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        text(status, self.to_string())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Check { passed, text } in &self.checks {
+            writeln!(f, "[{}]{text}", if *passed { '+' } else { '-' })?;
+        }
+        Ok(())
+    }
+}
+
+impl Check {
+    fn of_watch(watch: &WatchStatus) -> Self {
+        let WatchState { phase, since, listed } = watch.state();
+        let time = Seconds(since.elapsed());
+        let mut text = format!("watch {}: ", watch.name());
+        // Writing to a string cannot fail.
+        let _ = match &phase {
+            Phase::Waiting => write!(text, "not begun for {time}"),
+            Phase::Listing => write!(text, "listing for {time}"),
+            Phase::Live => write!(text, "live for {time}, last activity {} ago", Seconds(watch.idle_for())),
+            Phase::Disconnected(reason) => write!(text, "disconnected for {time}: {reason}"),
+        };
+        let _ = match (watch.reconnects(), watch.relists()) {
+            (0, 0) => Ok(()),
+            (reconnects, relists) => write!(text, " ({reconnects} reconnects, {relists} relists)"),
+        };
+        Self { passed: listed && watch.down_for() <= WATCH_GRACE, text }
+    }
+}
+
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
+
+/// What a route answers.
+pub type Answer = Response<Full<Bytes>>;
+
+type Handler = Arc<dyn Fn(Parts) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// Paths and who answers them. One server may carry several parts: health, metrics, debugging.
+#[derive(Clone, Default)]
+pub struct Routes {
+    handlers: BTreeMap<&'static str, Handler>,
+}
+
+impl Routes {
+    /// No routes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `/healthz`, `/livez` and `/readyz`.
+    #[must_use]
+    pub fn with_health(self, health: &Health) -> Self {
+        let (live, alive, ready_) = (health.clone(), health.clone(), health.clone());
+        self.with("/healthz", move |_| ready(live.live().answer()))
+            .with("/livez", move |_| ready(alive.live().answer()))
+            .with("/readyz", move |_| ready(ready_.ready().answer()))
+    }
+
+    /// GET and HEAD of exactly this path are answered by this handler, which gets the head of the
+    /// request, query included. A later handler of a path replaces an earlier one.
+    #[must_use]
+    pub fn with<F>(mut self, path: &'static str, handler: impl Fn(Parts) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        self.handlers.insert(path, Arc::new(move |head| handler(head).boxed()));
+        self
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, head: Parts) -> Answer {
+        let Some(handler) = self.handlers.get(head.uri.path()) else {
+            let known: Vec<_> = self.handlers.keys().copied().collect();
+            return text(StatusCode::NOT_FOUND, format!("not found; try {}\n", known.join(", ")));
+        };
+        if head.method != Method::GET && head.method != Method::HEAD {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        handler(head).await
+    }
+}
+
+/// An answer in plain text that nobody may cache.
+#[must_use]
+pub fn text(status: StatusCode, body: String) -> Answer {
+    let mut answer = Response::new(Full::from(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}; {}", remedy(error))]
+pub struct BindError {
+    /// As it was configured.
+    pub address: BindAddress,
+    /// What the system said.
+    #[source]
+    pub error: io::Error,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process has this port: choose another one, or 0 for none",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        io::ErrorKind::AddrNotAvailable => {
+            "this host does not have this address: use :PORT for all addresses"
+        }
+        _ => "expected :PORT, HOST:PORT, or 0 for none",
+    }
+}
+
+/// Listens on an address; `None` if it is switched off.
+pub async fn bind(address: &BindAddress) -> Result<Option<TcpListener>, BindError> {
+    let listener = match address {
+        BindAddress::Disabled => return Ok(None),
+        BindAddress::Host(host, port) => TcpListener::bind((host.as_str(), *port)).await,
+        // The IPv6 wildcard takes IPv4 too; hosts without IPv6 refuse it, and get the other one.
+        BindAddress::AllAddresses(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).await
+            }
+            bound => bound,
+        },
+    };
+    listener.map(Some).map_err(|error| BindError { address: address.clone(), error })
+}
+
+/// Serves the routes over HTTP/1.1 until the future is dropped.
+pub async fn serve(listener: TcpListener, routes: Routes) {
+    let routes = Arc::new(routes);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        // Never closed, so never an error.
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = serve_one(stream, routes.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the health server");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(stream: TcpStream, routes: Arc<Routes>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let routes = routes.clone();
+        async move { Ok::<_, std::convert::Infallible>(routes.answer(request.into_parts().0).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "connection to the health server");
+    }
+}

@@ -1,0 +1,605 @@
+//! List and watch: one resource, from a consistent list on, without a gap.
+//!
+//! kube's `watcher` is not used: it hides bookmarks, its streaming lists start at version 0 (whatever
+//! a lagging server has), and one object that does not decode ends its stream with an error that does
+//! not say which. Here a list is always a consistent read, one that ends below a version already seen
+//! is thrown away, and a malformed object is named and passed over.
+//!
+//! # When the server's versions go back
+//!
+//! A list below what we have seen is normally a server that should not have answered. It may also be
+//! an etcd restored from a backup, and then waiting for the old version would be waiting for ever.
+//! [`PROOF_LISTS`] lists in a row that are all below what we have seen, and among themselves do not
+//! fall, count as proof: a consistent read goes to the etcd quorum, so that a mere laggard cannot
+//! produce them. The list is then told as [`Change::Listed`] with `restored`.
+//!
+//! A *watch* from a version that the restored server has not reached is worse: the server accepts
+//! it and silently holds back every event until its count has caught up. So whenever a watch resumes,
+//! one list of a single object runs beside it and compares versions; it costs the watch no time.
+
+use std::{
+    convert::Infallible,
+    fmt::Debug,
+    hash::{BuildHasher, Hasher, RandomState},
+    marker::PhantomData,
+    pin::pin,
+    time::Duration,
+};
+
+use http::{Request, Response, StatusCode, header::RETRY_AFTER};
+use http_body_util::BodyExt;
+use kube::{
+    Api, Resource,
+    api::{ListParams, WatchParams},
+    client::Body,
+    core::Status,
+};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::client::{Lane, explain};
+
+mod decode;
+mod lines;
+mod status;
+
+pub use status::{Phase, WatchState, WatchStatus};
+
+use decode::{Line, Named, Page};
+use lines::Lines;
+
+/// Longest wait before the first retry, doubled with every further failure. So short because a
+/// failover may be pending: a controller that waits a second to look again has lost a second.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+
+/// Longest wait between retries, also when the server asks for more: a few requests a second from
+/// a controller are nothing, even for a server that comes up.
+const LAST_RETRY: Duration = Duration::from_secs(1);
+
+/// A stream that lived this long works: it ended for a new reason, and the back-off starts anew.
+const HEALTHY_AFTER: Duration = Duration::from_secs(1);
+
+/// A trouble that goes on is logged again after this time.
+const LOG_EVERY: Duration = Duration::from_secs(30);
+
+/// Longest wait for one page, which takes milliseconds. The server gives up after 60 s by itself.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest wait for the head of a watch's answer. The server waits up to 3 s for its cache to be
+/// as new as we ask, then refuses.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a watch lasts, in seconds, before the server ends it: the usual five minutes, spread so
+/// that not all watches of all replicas resume at once. kube's limit is 294.
+const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 270..=294;
+
+/// Lists in a row below the version already seen that prove a restore. See the module's text.
+const PROOF_LISTS: u32 = 3;
+
+/// Time between those lists; long enough for a server to catch up by some events.
+const PROOF_WAIT: Duration = Duration::from_millis(200);
+
+/// Continue tokens that expired in a row before the list is asked for in one piece.
+const EXPIRED_LISTS: u32 = 2;
+
+/// Watches on one connection: see [`Lane`]. Each has a page or a version check beside it at most.
+const WATCHES_PER_LANE: usize = 45;
+
+/// What a watch tells, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change<K> {
+    /// A list begins. What follows until `Listed` is the whole truth. A second `Relisting` before
+    /// `Listed` starts it over: forget the pages so far.
+    Relisting,
+    /// Some of the list's objects.
+    Page(Vec<K>),
+    /// The list is complete; objects that were not in it are gone.
+    Listed {
+        /// The version at which all of it was true.
+        version: u64,
+        /// The server's versions went back: its etcd was restored to an older state.
+        restored: bool,
+    },
+    /// An object was added or modified.
+    Applied(K),
+    /// An object was deleted; this is its last state.
+    Deleted(K),
+    /// Nothing older than this version is still to come.
+    Bookmark(u64),
+    /// An object cannot be read. Its last state told, if any, is out of date; a list goes on without
+    /// it, so that after `Listed` it counts as gone.
+    Malformed {
+        /// `namespace/name`, as far as known.
+        object: String,
+        /// Why.
+        error: String,
+    },
+}
+
+/// What to watch, besides the `Api`.
+#[derive(Debug, Clone)]
+pub struct WatchOptions {
+    /// Only objects with these labels.
+    pub label_selector: Option<String>,
+    /// Objects in one page of a list. Pages keep the peak of memory low: 100 pods are a megabyte.
+    pub page_size: u32,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self { label_selector: None, page_size: 100 }
+    }
+}
+
+/// Lists and watches until the receiver of `sink` is dropped; never gives up.
+///
+/// Each change is sent as `T::from((source, change))`. `source` is the number of this watch among
+/// the controller's, counted from 0: it tells changes apart and spreads many watches over several
+/// connections. `K` needs nothing but a `metadata.resourceVersion`, which must be decoded.
+pub async fn follow<K, T>(
+    api: Api<K>,
+    options: WatchOptions,
+    source: usize,
+    sink: mpsc::Sender<T>,
+    status: WatchStatus,
+) where
+    K: Clone + DeserializeOwned + Resource + Debug,
+    T: From<(usize, Change<K>)>,
+{
+    let receiver = sink.clone();
+    tokio::select! {
+        Err(Closed) = Follower::new(api, options, source, sink, status).run() => {}
+        () = receiver.closed() => {}
+    }
+}
+
+/// The receiver is gone; nobody wants to know.
+struct Closed;
+
+/// Why a list or a watch ended before its time.
+enum Trouble {
+    Closed,
+    /// 410: the server has forgotten the version or the page.
+    Expired,
+    /// The server's version is below what we have seen, or an object was lost sight of: only a list
+    /// can tell.
+    Doubt(String),
+    /// Anything else, for people, and the wait that the server asks for.
+    Failed {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
+}
+
+impl From<Closed> for Trouble {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl Trouble {
+    fn failed(reason: String) -> Self {
+        Self::Failed { reason, retry_after: None }
+    }
+}
+
+struct Follower<K, T> {
+    server: Server,
+    options: WatchOptions,
+    source: usize,
+    sink: mpsc::Sender<T>,
+    status: WatchStatus,
+    /// The highest version told so far; 0 before the first list.
+    seen: u64,
+    /// Versions below `seen` that lists ended at, in a row: how many, and the last.
+    below: Option<(u32, u64)>,
+    /// Continue tokens that expired since the last complete list.
+    expired: u32,
+    backoff: Backoff,
+    log: TroubleLog,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K, T> Follower<K, T>
+where
+    K: Clone + DeserializeOwned + Resource + Debug,
+    T: From<(usize, Change<K>)>,
+{
+    fn new(
+        api: Api<K>,
+        options: WatchOptions,
+        source: usize,
+        sink: mpsc::Sender<T>,
+        status: WatchStatus,
+    ) -> Self {
+        let requests = kube::core::Request::new(api.resource_url());
+        let server = Server { client: api.into_client(), requests, lane: Lane(source / WATCHES_PER_LANE) };
+        Self {
+            server,
+            options,
+            source,
+            sink,
+            status,
+            seen: 0,
+            below: None,
+            expired: 0,
+            backoff: Backoff::default(),
+            log: TroubleLog::default(),
+            kind: PhantomData,
+        }
+    }
+
+    async fn run(mut self) -> Result<Infallible, Closed> {
+        loop {
+            self.list_until_complete().await?;
+            self.watch_until_doubt().await?;
+        }
+    }
+
+    async fn list_until_complete(&mut self) -> Result<(), Closed> {
+        self.status.begin();
+        loop {
+            match self.list().await {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Expired) => self.expired += 1,
+                Err(trouble) => {
+                    self.wait_out(trouble).await?;
+                    continue;
+                }
+            }
+            self.wait_out(Trouble::failed("the list expired before its last page".into())).await?;
+        }
+    }
+
+    /// One complete list, page by page.
+    async fn list(&mut self) -> Result<(), Trouble> {
+        let mut next: Option<String> = None;
+        let mut version = None;
+        loop {
+            let page: Page<K> = self.server.page(&self.params(next.take())).await?;
+            self.status.active();
+            if version.is_none() {
+                self.accept(page.version)?;
+                self.status.listing();
+                self.tell(Change::Relisting).await?;
+            }
+            // That of the first page, which is that of all; were a later one newer, the watch would
+            // have to start at the oldest.
+            let version = *version.get_or_insert(page.version);
+            for Named { object, error } in page.malformed {
+                self.tell_malformed(object, error).await?;
+            }
+            self.tell(Change::Page(page.items)).await?;
+            if page.next.is_some() {
+                next = page.next;
+                continue;
+            }
+            let restored = self.below.take().is_some();
+            (self.seen, self.expired) = (version, 0);
+            self.status.listed();
+            return Ok(self.tell(Change::Listed { version, restored }).await?);
+        }
+    }
+
+    fn params(&self, continue_token: Option<String>) -> ListParams {
+        ListParams {
+            label_selector: self.options.label_selector.clone(),
+            limit: (self.expired < EXPIRED_LISTS).then_some(self.options.page_size),
+            continue_token,
+            // No version at all, never "0": a consistent read.
+            ..ListParams::default()
+        }
+    }
+
+    /// Whether a list at this version may be told; see the module's text.
+    fn accept(&mut self, version: u64) -> Result<(), Trouble> {
+        if version >= self.seen {
+            self.below = None;
+            return Ok(());
+        }
+        let proofs = match self.below {
+            Some((proofs, last)) if version >= last => proofs + 1,
+            _ => 1,
+        };
+        self.below = Some((proofs, version));
+        if proofs < PROOF_LISTS {
+            let seen = self.seen;
+            return Err(Trouble::Doubt(format!("a list at version {version}, below {seen} seen before")));
+        }
+        tracing::warn!(
+            watch = self.status.name(),
+            version,
+            seen = self.seen,
+            "the server's versions went back: taking its etcd for restored from a backup"
+        );
+        Ok(())
+    }
+
+    /// Watches, and resumes the watch where it ended, until only a list can tell what is true.
+    async fn watch_until_doubt(&mut self) -> Result<(), Closed> {
+        let mut resumed = false;
+        loop {
+            let opened = Instant::now();
+            let ended = self.watch(resumed).await;
+            if opened.elapsed() >= HEALTHY_AFTER {
+                self.backoff = Backoff::default();
+            }
+            match ended {
+                Err(Trouble::Closed) => return Err(Closed),
+                Err(Trouble::Expired) => {
+                    tracing::info!(watch = self.status.name(), "the watch expired: listing again");
+                    return Ok(self.pause_unless_healthy(opened).await);
+                }
+                Err(Trouble::Doubt(reason)) => {
+                    tracing::warn!(watch = self.status.name(), reason, "listing again");
+                    self.status.disconnected(&reason);
+                    return Ok(self.pause_unless_healthy(opened).await);
+                }
+                Err(trouble) => self.wait_out(trouble).await?,
+                Ok(()) => {
+                    self.status.disconnected("the server ended the watch");
+                    self.pause_unless_healthy(opened).await;
+                }
+            }
+            self.status.reconnecting();
+            resumed = true;
+        }
+    }
+
+    /// A watch that ends at once again and again must not become a busy loop; one that lived is
+    /// resumed without delay.
+    async fn pause_unless_healthy(&mut self, opened: Instant) {
+        if opened.elapsed() < HEALTHY_AFTER {
+            sleep(self.backoff.next()).await;
+        }
+    }
+
+    /// One watch, until the server ends it.
+    async fn watch(&mut self, resumed: bool) -> Result<(), Trouble> {
+        let from = self.seen;
+        let body = self.server.open(&self.options, from).await?;
+        self.status.live();
+        let mut lines = Lines::new(body);
+        let server = self.server.clone();
+        let mut version = pin!(async move { server.version().await });
+        let mut unchecked = resumed;
+        let mut healthy = pin!(sleep(HEALTHY_AFTER));
+        let mut young = true;
+        loop {
+            tokio::select! {
+                line = lines.next() => {
+                    let Some(line) = line? else { return Ok(()) };
+                    self.status.active();
+                    self.take(line).await?;
+                }
+                version = &mut version, if unchecked => {
+                    unchecked = false;
+                    if version < from {
+                        let doubt = format!("the server is at version {version}, below {from} seen before");
+                        return Err(Trouble::Doubt(doubt));
+                    }
+                }
+                () = &mut healthy, if young => {
+                    young = false;
+                    self.log.over(self.status.name());
+                }
+            }
+        }
+    }
+
+    /// Tells what one line of the watch says.
+    async fn take(&mut self, line: &[u8]) -> Result<(), Trouble> {
+        match decode::line::<K>(line)? {
+            Line::Added(object) | Line::Modified(object) => {
+                self.advance(decode::version_of(object.meta())?)?;
+                self.tell(Change::Applied(object)).await?;
+            }
+            Line::Deleted(object) => {
+                self.advance(decode::version_of(object.meta())?)?;
+                self.tell(Change::Deleted(object)).await?;
+            }
+            Line::Bookmark(mark) => {
+                let version = decode::version(mark.metadata.resource_version.as_deref())?;
+                self.advance(version)?;
+                self.tell(Change::Bookmark(version)).await?;
+            }
+            Line::Error(status) => return Err(refusal(&status, None)),
+            Line::Malformed { named, version, deleted } => {
+                let object = named.object.clone();
+                self.tell_malformed(named.object, named.error).await?;
+                if let Some(version) = version {
+                    self.advance(version)?;
+                }
+                if deleted {
+                    // It must not stay known: a list tells that it is gone.
+                    return Err(Trouble::Doubt(format!("{object} was deleted and cannot be read")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Events of one resource come in the order of their versions.
+    fn advance(&mut self, version: u64) -> Result<(), Trouble> {
+        if version < self.seen {
+            let seen = self.seen;
+            return Err(Trouble::Doubt(format!("an event at version {version}, below {seen} seen before")));
+        }
+        self.seen = version;
+        Ok(())
+    }
+
+    async fn tell_malformed(&self, object: String, error: String) -> Result<(), Closed> {
+        self.status.malformed();
+        tracing::warn!(
+            watch = self.status.name(),
+            object,
+            error,
+            "an object cannot be read: passing over it"
+        );
+        self.tell(Change::Malformed { object, error }).await
+    }
+
+    async fn tell(&self, change: Change<K>) -> Result<(), Closed> {
+        self.sink.send(T::from((self.source, change))).await.map_err(|_| Closed)
+    }
+
+    /// Shows and logs a trouble, and waits before the next try.
+    async fn wait_out(&mut self, trouble: Trouble) -> Result<(), Closed> {
+        let (reason, wait) = match trouble {
+            Trouble::Closed => return Err(Closed),
+            Trouble::Expired => ("expired".into(), self.backoff.next()),
+            Trouble::Doubt(reason) => (reason, PROOF_WAIT),
+            Trouble::Failed { reason, retry_after } => {
+                let asked = retry_after.unwrap_or_default().min(LAST_RETRY);
+                (reason, self.backoff.next().max(asked))
+            }
+        };
+        self.status.disconnected(&reason);
+        self.log.trouble(self.status.name(), &reason);
+        sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// The requests of one watch.
+#[derive(Clone)]
+struct Server {
+    client: kube::Client,
+    requests: kube::core::Request,
+    lane: Lane,
+}
+
+impl Server {
+    async fn page<K: DeserializeOwned>(&self, params: &ListParams) -> Result<Page<K>, Trouble> {
+        let request = self.requests.list(params);
+        let answer = async {
+            let body = self.answer(request).await?.into_body();
+            let body = body.collect().await.map_err(|error| Trouble::failed(explain(&error)))?;
+            decode::page(&body.to_bytes())
+        };
+        let late = |_| Trouble::failed(format!("no answer to a list within {} s", PAGE_TIMEOUT.as_secs()));
+        timeout(PAGE_TIMEOUT, answer).await.map_err(late)?
+    }
+
+    async fn open(&self, options: &WatchOptions, version: u64) -> Result<Body, Trouble> {
+        let params = WatchParams {
+            label_selector: options.label_selector.clone(),
+            timeout: Some(one_of(WATCH_SECONDS)),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let request = self.requests.watch(&params, &version.to_string());
+        let late = |_| Trouble::failed(format!("no answer to a watch within {} s", OPEN_TIMEOUT.as_secs()));
+        Ok(timeout(OPEN_TIMEOUT, self.answer(request)).await.map_err(late)??.into_body())
+    }
+
+    /// The server's version now, by a consistent list of one object; tries until it has it.
+    async fn version(&self) -> u64 {
+        let params = ListParams::default().limit(1);
+        loop {
+            match self.page::<serde::de::IgnoredAny>(&params).await {
+                Ok(page) => return page.version,
+                Err(_) => sleep(LAST_RETRY).await,
+            }
+        }
+    }
+
+    /// Sends a request; anything but success is a trouble.
+    async fn answer(
+        &self,
+        request: Result<Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Response<Body>, Trouble> {
+        let request = request.map_err(|error| Trouble::failed(error.to_string()))?;
+        let mut request = request.map(Body::from);
+        request.extensions_mut().insert(self.lane);
+        let answer = self.client.send(request).await.map_err(|error| Trouble::failed(explain(&error)))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let (head, body) = answer.into_parts();
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let status = decode::status(&body, head.status);
+        Err(refusal(&status, retry_after.map(Duration::from_secs)))
+    }
+}
+
+/// What a refusal of the server means for a list or a watch.
+fn refusal(status: &Status, retry_after: Option<Duration>) -> Trouble {
+    if status.code == StatusCode::GONE.as_u16() {
+        return Trouble::Expired;
+    }
+    // There is a cause of this name too, but not from every server.
+    if status.message.contains("Too large resource version") {
+        return Trouble::Doubt(status.message.clone());
+    }
+    let reason = explain(&kube::Error::Api(Box::new(status.clone())));
+    Trouble::Failed { reason, retry_after }
+}
+
+/// Waits between tries: the first within [`FIRST_RETRY`], then twice as long each, [`LAST_RETRY`] at most.
+#[derive(Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        // 16 doublings are far beyond the maximum already.
+        let most = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
+        self.failures += 1;
+        // Between half and all of it: replicas that lost the same server do not come back as one.
+        most.mul_f64(0.5 + 0.5 * chance())
+    }
+}
+
+/// Says a trouble once, and again every [`LOG_EVERY`] while it lasts.
+#[derive(Default)]
+struct TroubleLog {
+    said: Option<(Instant, Instant)>,
+}
+
+impl TroubleLog {
+    fn trouble(&mut self, watch: &str, reason: &str) {
+        match &mut self.said {
+            None => {
+                self.said = Some((Instant::now(), Instant::now()));
+                tracing::error!(watch, reason, "the watch is down: trying again until it works");
+            }
+            Some((since, last)) if last.elapsed() >= LOG_EVERY => {
+                *last = Instant::now();
+                tracing::error!(
+                    watch,
+                    reason,
+                    seconds = since.elapsed().as_secs(),
+                    "the watch is still down"
+                );
+            }
+            Some(_) => tracing::debug!(watch, reason, "the watch is down"),
+        }
+    }
+
+    fn over(&mut self, watch: &str) {
+        if let Some((since, _)) = self.said.take() {
+            tracing::info!(watch, seconds = since.elapsed().as_secs_f32(), "the watch is back");
+        }
+    }
+}
+
+/// A number from 0 to 1. Not for secrets; the keys of a `RandomState` differ every time.
+fn chance() -> f64 {
+    f64::from(u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default())
+        / f64::from(u32::MAX)
+}
+
+fn one_of(range: std::ops::RangeInclusive<u32>) -> u32 {
+    let span = f64::from(range.end() - range.start());
+    // Cannot be out of range: `chance` is at most 1.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let offset = (span * chance()) as u32;
+    range.start() + offset
+}
