@@ -1,0 +1,36 @@
+//! The one clock: the wall clock at process start plus the monotonic time since, so that it never goes back.
+
+use std::time::{Duration, SystemTime};
+
+use machine::Timestamp;
+use tokio::time::Instant;
+
+/// Tells the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+    wall: Duration,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { started: Instant::now(), wall }
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let since_epoch = self.wall + self.started.elapsed();
+        Timestamp(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// When `at` will be; at once if it is over.
+    #[must_use]
+    pub fn instant(&self, at: Timestamp) -> Instant {
+        let since_start = Duration::from_micros(at.0).saturating_sub(self.wall);
+        self.started + since_start
+    }
+}

@@ -1,0 +1,913 @@
+//! One source Service that opted in: its election, the leader Service beside it, and the second family's slice.
+//!
+//! The election decides who leads and writes the authority slice. The other two follow: each is brought in line
+//! with what is wanted whenever anything about it changes, by one write at a time and with a back-off of its
+//! own, and no failure of theirs changes who leads.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use machine::{
+    Effect, Election, Event, Micros, Mirror, Obstruction, OrderId, Phase, Publication, Scope, Standing, Step,
+    Timestamp, Version, Wanted,
+};
+
+use crate::annotations::{Invalid, Settings};
+use crate::apply::{Request, Target};
+use crate::failure::{Failure, Kind};
+use crate::kinds::{Family, ServiceLite, SliceLite, version};
+use crate::rows::{PodRow, View};
+use crate::service::{self, Claim, Place, Source, claim_service, claim_slice};
+use crate::slice::{self, Draft, Observed, observe};
+
+/// Pauses after failed writes beside the election: nobody's traffic waits for them.
+const RETRY_FIRST: Micros = Micros::from_millis(100);
+const RETRY_MOST: Micros = Micros::from_secs(30);
+
+/// A foreign slice without our label is not on our watch: whether it is gone is asked this often.
+const BLOCKED_RECHECK: Micros = Micros::from_secs(10);
+
+/// Who this process is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The installation, `namespace/name`.
+    pub instance: Arc<str>,
+    /// The replica.
+    pub replica: Arc<str>,
+}
+
+/// A namespace and a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The source Service's name.
+    pub name: Arc<str>,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What an order is for, as far as one Service is concerned.
+#[derive(Debug)]
+pub enum Errand {
+    /// The election's write of the authority slice.
+    Publish { id: OrderId, creates: bool },
+    /// The election's read of the authority slice.
+    Read { id: OrderId },
+    /// The election's read of a pod.
+    Confirm { id: OrderId, name: String, uid: String },
+    /// The election's removal of what we own.
+    Remove { id: OrderId },
+    /// A notice of the election's.
+    Notify { id: OrderId },
+    /// A write of the leader Service.
+    LeaderService { creates: bool },
+    /// A read of the leader Service, because one of its name exists that the watch has not shown.
+    FindService,
+    /// The deletion of a leader Service that has to be made anew.
+    ReplaceService,
+    /// The deletion of the authority slice, which has to be made anew. A read of the election's may wait for it.
+    ReplaceSlice { read: Option<OrderId> },
+    /// A write of the second family's slice.
+    Second,
+    /// A read of the second family's slice.
+    FindSecond,
+    /// A look at a foreign slice that stands in our place.
+    Recheck,
+    /// A look for slices of others under the leader Service's name.
+    Strays,
+}
+
+/// What the election should be told next, and what to send.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Facts for the election.
+    pub events: Vec<Event>,
+    /// Requests to send.
+    pub errands: Vec<(Errand, Request)>,
+    /// What people should be told besides the election's own notices.
+    pub notices: Vec<Announcement>,
+}
+
+/// What the controller, not the election, tells people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// The leader Service was created.
+    LeaderServiceCreated,
+    /// The leader Service routes to a pod for the first time.
+    LeaderRoutingAvailable,
+    /// An annotation of the Service or of a pod could not be understood.
+    InvalidConfiguration(Invalid),
+}
+
+/// A source Service that opted in.
+pub struct Managed {
+    /// Which Service.
+    pub key: Key,
+    /// Tells this election's orders from those of an earlier one of the same Service.
+    pub generation: u32,
+    /// The Service and its settings, as far as they decide where a pod can be reached.
+    pub view: View,
+    /// The Service's settings.
+    pub settings: Settings,
+    /// The leader Service's name.
+    pub leader_service: Arc<str>,
+    /// Names that the leader Service had before; its objects go once the new ones serve.
+    pub retired: Vec<Arc<str>>,
+    /// The election.
+    pub election: Election,
+    /// The moment for which the driver has set its alarm.
+    pub alarm: Option<Timestamp>,
+    is_synced: bool,
+    /// The Service opted out or is gone; what is ours is being removed.
+    pub is_leaving: bool,
+    /// An epoch that the election must not fall below: of the slice under a former name.
+    former_epoch: Option<machine::Epoch>,
+    /// The authority slice as last known.
+    authority: Option<Observed>,
+    /// When what led to the next write happened.
+    triggered: Option<Timestamp>,
+    service: LeaderService,
+    second: Second,
+    /// A foreign slice stands in our place; when to look whether it still does.
+    recheck: Option<Timestamp>,
+}
+
+/// What is known of the leader Service, and what is being done about it.
+#[derive(Default)]
+struct LeaderService {
+    observed: Option<Box<ServiceLite>>,
+    obstruction: Option<Arc<str>>,
+    mirror: Option<Mirror>,
+    mirror_order: Option<OrderId>,
+    former_ips: Vec<IpAddr>,
+    open: bool,
+    pace: Pace,
+    /// We created it, and it has not routed to anybody yet.
+    is_new: bool,
+}
+
+/// The second family's slice.
+#[derive(Default)]
+struct Second {
+    observed: Option<Observed>,
+    /// A foreign slice has its name: nothing is done until that is gone.
+    obstructed: bool,
+    open: bool,
+    pace: Pace,
+}
+
+/// A back-off.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    until: Timestamp,
+    pause: Micros,
+}
+
+impl Pace {
+    fn fail(&mut self, at: Timestamp) {
+        self.pause = self.pause.doubled(RETRY_MOST).max(RETRY_FIRST);
+        self.until = at.plus(self.pause);
+    }
+
+    fn is_over(&self, at: Timestamp) -> bool {
+        self.until <= at
+    }
+}
+
+impl Managed {
+    /// A Service that opts in now.
+    #[must_use]
+    pub fn new(key: Key, generation: u32, source: Source, settings: Settings) -> Self {
+        let leader_service = settings
+            .leader_service_name
+            .clone()
+            .unwrap_or_else(|| crate::names::leader_service(&key.name).into());
+        let view = View { source: Arc::new(source), ports_mode: settings.ports_mode };
+        Self {
+            election: Election::new(settings.policy.clone()),
+            key,
+            generation,
+            view,
+            settings,
+            leader_service,
+            retired: Vec::new(),
+            alarm: None,
+            is_synced: false,
+            is_leaving: false,
+            former_epoch: None,
+            authority: None,
+            triggered: None,
+            service: LeaderService::default(),
+            second: Second::default(),
+            recheck: None,
+        }
+    }
+
+    /// The same Service under another leader name: what stood under the old one is left for later.
+    #[must_use]
+    pub fn renamed(self, generation: u32, source: Source, settings: Settings) -> Self {
+        let mut new = Self::new(self.key, generation, source, settings);
+        new.former_epoch = self.election.published().and_then(|publication| publication.epoch).max(self.former_epoch);
+        new.retired = self.retired;
+        new.retired.push(self.leader_service);
+        new.retired.retain(|name| *name != new.leader_service);
+        new
+    }
+
+    fn place<'a>(&'a self, identity: &'a Identity) -> Place<'a> {
+        Place { view: &self.view, leader_service: &self.leader_service, instance: &identity.instance }
+    }
+
+    fn first_family(&self) -> Family {
+        self.view.source.first_family()
+    }
+
+    /// The names of the slices that are ours to write: the authority's, then the second family's.
+    #[must_use]
+    pub fn slice_names(&self, identity: &Identity) -> Vec<String> {
+        let place = self.place(identity);
+        self.view.source.families.iter().map(|family| slice::name(&place, *family)).collect()
+    }
+
+    /// Whether the election was told how things stand.
+    #[must_use]
+    pub const fn is_synced(&self) -> bool {
+        self.is_synced
+    }
+
+    /// Whether the leader Service stands and nothing foreign is in our place, so that an election can begin.
+    #[must_use]
+    pub fn can_begin(&self) -> bool {
+        !self.is_synced && self.service.observed.is_some() && self.service.obstruction.is_none()
+    }
+
+    /// The wishes that an election has to know before it begins.
+    #[must_use]
+    pub fn wishes(&self) -> Vec<Event> {
+        let pause = self.settings.pause.map(|pause| Event::Paused { until: pause.until });
+        let switchover = self.settings.switchover.clone().map(|request| Event::SwitchoverRequested { request });
+        pause.into_iter().chain(switchover).collect()
+    }
+
+    /// The fact with which an election begins, or begins anew.
+    pub fn begin(&mut self, members: Vec<machine::Member>, horizon: Version, at: Timestamp) -> Event {
+        self.is_synced = true;
+        Event::Synced { members, standing: self.standing(horizon, at) }
+    }
+
+    fn standing(&self, horizon: Version, at: Timestamp) -> Standing {
+        let remembered = self.service.observed.as_ref().map(|service| service::remembered(service, at));
+        Standing {
+            published: self.authority.as_ref().map(|observed| observed.publication.clone()),
+            mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.former_epoch),
+            horizon,
+        }
+    }
+
+    /// Notes when the cause of the coming write happened.
+    pub fn triggered(&mut self, at: Timestamp) {
+        self.triggered = Some(at);
+    }
+
+    /// Turns the election's orders into requests.
+    pub fn carry_out(&mut self, step: Step, cx: &Surroundings<'_>) -> Outcome {
+        let mut out = Outcome::default();
+        for effect in step.effects {
+            match effect {
+                Effect::Publish { id, wanted, based_on } => self.publish(id, &wanted, based_on, cx, &mut out),
+                Effect::Read { id } => {
+                    let name = slice::name(&self.place(cx.identity), self.first_family());
+                    out.errands.push((Errand::Read { id }, Request::ReadSlice(name)));
+                }
+                Effect::Confirm { id, pod } => {
+                    let (name, uid) = (pod.name().to_owned(), pod.uid().to_owned());
+                    out.errands.push((Errand::Confirm { id, name: name.clone(), uid }, Request::ReadPod(name)));
+                }
+                Effect::Mirror { id, mirror } => {
+                    self.service.mirror = Some(mirror);
+                    self.service.mirror_order = Some(id);
+                }
+                Effect::Notify { id, notice } => {
+                    let event = cx.notices.election(&notice, &self.view.source, cx.at);
+                    out.errands.push((Errand::Notify { id }, Request::Notify(Box::new(event))));
+                }
+                Effect::Remove { id, scope } => {
+                    let targets = self.targets(scope, cx.identity);
+                    out.errands.push((Errand::Remove { id }, Request::Delete(targets)));
+                }
+            }
+        }
+        self.tend(cx, &mut out);
+        out
+    }
+
+    fn publish(
+        &mut self,
+        id: OrderId,
+        wanted: &Wanted,
+        based_on: Option<Version>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        let known = self.authority.as_ref().filter(|known| Some(known.publication.version) == based_on);
+        let is_repair = known.is_some_and(|known| known.publication.epoch == wanted.epoch);
+        let term_by = known.and_then(|known| known.term_by.clone()).filter(|_| is_repair);
+        let draft = Draft {
+            place: self.place(cx.identity),
+            family: self.first_family(),
+            wanted,
+            row: wanted.leader.as_ref().and_then(|leader| cx.row(leader)),
+            based_on: known.map(|known| (known.publication.version, &known.extras)),
+            term_by: term_by.as_deref().unwrap_or(&cx.identity.replica),
+            triggered: self.triggered,
+        };
+        // Without the slice that the order is based on there is nothing to be safely written; the election is
+        // told so, and decides anew from what it knows by then.
+        let is_sound = based_on.is_some() == known.is_some();
+        match draft.slice().filter(|_| is_sound) {
+            None => out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Superseded }),
+            Some(slice) => {
+                let slice = Box::new(slice);
+                let creates = based_on.is_none();
+                let request = if creates { Request::CreateSlice(slice) } else { Request::ReplaceSlice(slice) };
+                out.errands.push((Errand::Publish { id, creates }, request));
+            }
+        }
+    }
+
+    /// What there is of ours to be deleted.
+    fn targets(&self, scope: Scope, identity: &Identity) -> Vec<Target> {
+        let mut targets = Vec::new();
+        if let Some(service) = self.service.observed.as_ref().filter(|_| scope == Scope::Everything) {
+            targets.push(target(true, &service.metadata));
+        }
+        let place = self.place(identity);
+        let families = self.view.source.families.iter();
+        for (family, observed) in families.zip([self.authority.as_ref(), self.second.observed.as_ref()]) {
+            if let Some(observed) = observed {
+                targets.push(Target {
+                    is_service: false,
+                    name: slice::name(&place, *family),
+                    uid: observed.extras.uid.clone().unwrap_or_default(),
+                    version: observed.publication.version.0,
+                });
+            }
+        }
+        targets
+    }
+
+    /// Brings the leader Service and the second slice in line with what is wanted.
+    pub fn tend(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        if self.is_leaving {
+            return;
+        }
+        self.tend_service(cx, out);
+        self.tend_second(cx, out);
+        if self.recheck.is_some_and(|when| when <= cx.at) {
+            self.recheck = Some(cx.at.plus(BLOCKED_RECHECK));
+            let name = slice::name(&self.place(cx.identity), self.first_family());
+            out.errands.push((Errand::Recheck, Request::ReadSlice(name)));
+        }
+    }
+
+    fn tend_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        if self.service.open || self.service.obstruction.is_some() || !self.service.pace.is_over(cx.at) {
+            return;
+        }
+        let place = self.place(cx.identity);
+        let (errand, request) = match &self.service.observed {
+            None => {
+                let unknown = Mirror { leader: None, epoch: None, switched: None, handled: None };
+                let mirror = self.service.mirror.as_ref().unwrap_or(&unknown);
+                let service = service::desired(&place, mirror, &self.service.former_ips);
+                (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))
+            }
+            Some(observed) => match service::difference(observed, &place, self.service.mirror.as_ref()) {
+                None => {
+                    if let Some(id) = self.service.mirror_order.take() {
+                        out.events.push(Event::Mirrored { id });
+                    }
+                    return;
+                }
+                Some(patch) => {
+                    let Ok(patch) = serde_json::to_value(&patch) else { return };
+                    let name = self.leader_service.to_string();
+                    (Errand::LeaderService { creates: false }, Request::PatchService(name, patch))
+                }
+            },
+        };
+        self.service.open = true;
+        out.errands.push((errand, request));
+    }
+
+    fn tend_second(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let Some(family) = self.view.source.second_family() else { return };
+        let second = &self.second;
+        if !self.is_synced || second.open || second.obstructed || !second.pace.is_over(cx.at) {
+            return;
+        }
+        // The authority first: the second slice is a function of what was acknowledged.
+        let Some(authority) = self.election.published().filter(|authority| authority.intact) else { return };
+        let leader = authority.leader.as_ref().and_then(|leader| cx.row(leader));
+        let Some(wanted) = slice::second_family(authority, leader, &self.view, family) else { return };
+        let nobody = Wanted { leader: None, epoch: None, shown: machine::Shown::Nobody, handled: None };
+        let (wanted, based_on) = match &second.observed {
+            // Empty first: a creation that arrives late can then never publish anybody.
+            None => (nobody, None),
+            Some(observed) if observed.publication.says(&wanted) => return,
+            Some(observed) => (wanted, Some((observed.publication.version, &observed.extras))),
+        };
+        let term_by = self.authority.as_ref().and_then(|observed| observed.term_by.as_deref());
+        let draft = Draft {
+            place: self.place(cx.identity),
+            family,
+            wanted: &wanted,
+            row: leader,
+            based_on,
+            term_by: term_by.unwrap_or(&cx.identity.replica),
+            triggered: self.triggered,
+        };
+        let Some(slice) = draft.slice().map(Box::new) else { return };
+        let creates = based_on.is_none();
+        self.second.open = true;
+        let request = if creates { Request::CreateSlice(slice) } else { Request::ReplaceSlice(slice) };
+        out.errands.push((Errand::Second, request));
+    }
+
+    /// The Service that has the leader Service's name is now this; `None` if there is none, as of `seen`.
+    pub fn service_seen(&mut self, seen: Option<&ServiceLite>, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let Some(seen) = seen else {
+            if let Some(gone) = self.service.observed.take() {
+                self.service.former_ips =
+                    gone.spec.cluster_ips.iter().filter_map(|address| address.parse().ok()).collect();
+            }
+            self.unobstruct_service(cx, out);
+            return;
+        };
+        let is_old = |known: &ServiceLite| {
+            known.metadata.uid == seen.metadata.uid && version(&known.metadata) > version(&seen.metadata)
+        };
+        if self.service.observed.as_deref().is_some_and(is_old) {
+            return;
+        }
+        match claim_service(seen, &self.place(cx.identity)) {
+            Claim::Ours | Claim::Adoptable => {
+                self.service.observed = Some(Box::new(seen.clone()));
+                self.unobstruct_service(cx, out);
+            }
+            Claim::Stale(_) => {
+                self.service.observed = None;
+                if !self.service.open {
+                    self.service.open = true;
+                    let target = target(true, &seen.metadata);
+                    out.errands.push((Errand::ReplaceService, Request::Delete(vec![target])));
+                }
+            }
+            Claim::Foreign(why) => {
+                self.service.observed = None;
+                let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
+                self.service.obstruction = Some(words.clone());
+                out.events.push(Event::Blocked { by: Obstruction::Service(words) });
+            }
+        }
+    }
+
+    fn unobstruct_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        if self.service.obstruction.take().is_some() && self.is_synced {
+            let standing = self.standing(cx.horizon, cx.at);
+            out.events.push(Event::Unblocked { standing });
+        }
+    }
+
+    /// A slice of one of our names is now this.
+    pub fn slice_seen(&mut self, seen: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let name = seen.metadata.name.as_deref().unwrap_or_default();
+        let families = self.view.source.families.clone();
+        let Some(family) =
+            families.into_iter().find(|family| slice::name(&self.place(cx.identity), *family) == name)
+        else {
+            return;
+        };
+        let leader_uid = self.service.observed.as_ref().and_then(|service| service.metadata.uid.as_deref());
+        let place = self.place(cx.identity);
+        let claim = claim_slice(seen, &place, family, leader_uid);
+        let observed = observe(seen, &place, family, &cx.identity.replica, cx.at);
+        if family == self.first_family() {
+            self.authority_seen(seen, claim, observed, None, cx, out);
+        } else {
+            self.second_seen(seen, claim, observed, out);
+        }
+    }
+
+    /// `read`: the election's read that this answers.
+    fn authority_seen(
+        &mut self,
+        seen: &SliceLite,
+        claim: Claim,
+        observed: Observed,
+        read: Option<OrderId>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        let is_newer = self.is_newer(&observed);
+        match claim {
+            Claim::Ours | Claim::Adoptable => {
+                if is_newer {
+                    self.authority = Some(observed);
+                }
+                let Some(known) = &self.authority else { return };
+                let published = Some(known.publication.clone());
+                let horizon = cx.horizon;
+                if self.recheck.take().is_some() {
+                    out.events.push(Event::Unblocked { standing: self.standing(horizon, cx.at) });
+                } else if let Some(id) = read {
+                    out.events.push(Event::ReadDone { id, published, horizon });
+                } else if is_newer {
+                    let by = known.manager.clone();
+                    out.events.push(Event::PublicationObserved { published, horizon, by });
+                }
+            }
+            Claim::Stale(_) => {
+                self.authority = None;
+                let target = target(false, &seen.metadata);
+                out.errands.push((Errand::ReplaceSlice { read }, Request::Delete(vec![target])));
+            }
+            Claim::Foreign(why) => {
+                self.authority = None;
+                self.recheck = Some(cx.at.plus(BLOCKED_RECHECK));
+                let name = seen.metadata.name.as_deref().unwrap_or_default();
+                let words = format!("EndpointSlice {name}: {why}").into();
+                out.events.push(Event::Blocked { by: Obstruction::Slice(words) });
+                out.events.extend(read.map(|id| Event::ReadFailed { id }));
+            }
+        }
+    }
+
+    fn is_newer(&self, observed: &Observed) -> bool {
+        self.authority.as_ref().is_none_or(|known| {
+            known.publication.version < observed.publication.version
+                || known.publication.version == observed.publication.version && known != observed
+        })
+    }
+
+    fn second_seen(&mut self, seen: &SliceLite, claim: Claim, observed: Observed, out: &mut Outcome) {
+        let is_old = |known: &Observed| known.publication.version > observed.publication.version;
+        if self.second.observed.as_ref().is_some_and(is_old) {
+            return;
+        }
+        match claim {
+            Claim::Ours | Claim::Adoptable => self.second.observed = Some(observed),
+            Claim::Stale(_) => {
+                self.second.observed = None;
+                if !self.second.open {
+                    self.second.open = true;
+                    out.errands.push((Errand::Second, Request::Delete(vec![target(false, &seen.metadata)])));
+                }
+            }
+            Claim::Foreign(_) => {
+                self.second.observed = None;
+                self.second.obstructed = true;
+            }
+        }
+    }
+
+    /// A slice of one of our names was deleted, or lost our label; this was its last state.
+    pub fn slice_gone(&mut self, last: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let name = last.metadata.name.as_deref().unwrap_or_default();
+        let names = self.slice_names(cx.identity);
+        let is_old = |known: &Observed| {
+            known.publication.version > version(&last.metadata) && known.extras.uid != last.metadata.uid
+        };
+        if names.first().is_some_and(|first| first == name) {
+            if self.authority.as_ref().is_some_and(is_old) {
+                return;
+            }
+            self.authority = None;
+            if self.recheck.take().is_some() {
+                out.events.push(Event::Unblocked { standing: self.standing(cx.horizon, cx.at) });
+            } else {
+                out.events.push(Event::PublicationObserved { published: None, horizon: cx.horizon, by: None });
+            }
+        } else if names.get(1).is_some_and(|second| second == name) {
+            self.second.obstructed = false;
+            if !self.second.observed.as_ref().is_some_and(is_old) {
+                self.second.observed = None;
+            }
+        }
+    }
+
+    /// The answer to an errand.
+    pub fn answered(
+        &mut self,
+        errand: Errand,
+        result: Result<crate::apply::Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        use crate::apply::Reply;
+        match errand {
+            Errand::Publish { id, creates } => self.published(id, creates, result, cx, out),
+            Errand::Read { id } => match result {
+                Ok(Reply::Slice(slice)) => self.read(&slice, Some(id), cx, out),
+                Err(failure) if failure.kind == Kind::NotFound => {
+                    self.authority = None;
+                    out.events.push(Event::ReadDone { id, published: None, horizon: cx.horizon });
+                }
+                Ok(_) | Err(_) => out.events.push(Event::ReadFailed { id }),
+            },
+            // The driver has taken note of the pod by now: it may concern other Services as well.
+            Errand::Confirm { id, uid, .. } => out.events.push(match result {
+                Err(failure) if failure.kind != Kind::NotFound => Event::ConfirmFailed { id },
+                Ok(_) | Err(_) => Event::Confirmed { id, member: cx.member(&uid, &self.view) },
+            }),
+            Errand::Remove { id } => out.events.push(match result {
+                Ok(_) => {
+                    self.authority = None;
+                    Event::Removed { id }
+                }
+                Err(_) => Event::RemoveFailed { id },
+            }),
+            Errand::Notify { id } => out.events.push(match result {
+                Ok(_) => Event::Notified { id },
+                Err(_) => Event::NotifyFailed { id },
+            }),
+            Errand::LeaderService { creates } => self.service_written(creates, result, cx, out),
+            Errand::FindService => {
+                self.service.open = false;
+                match result {
+                    Ok(Reply::Service(service)) => self.service_seen(Some(&service), cx, out),
+                    Err(failure) if failure.kind == Kind::NotFound => self.service_seen(None, cx, out),
+                    Ok(_) | Err(_) => self.service.pace.fail(cx.at),
+                }
+            }
+            Errand::ReplaceService => {
+                self.service.open = false;
+                if result.is_err() {
+                    self.service.pace.fail(cx.at);
+                }
+            }
+            Errand::ReplaceSlice { read } => match (result, read) {
+                (Ok(_), Some(id)) => {
+                    out.events.push(Event::ReadDone { id, published: None, horizon: cx.horizon });
+                }
+                (Ok(_), None) => {
+                    let (published, horizon) = (None, cx.horizon);
+                    out.events.push(Event::PublicationObserved { published, horizon, by: None });
+                }
+                (Err(_), Some(id)) => out.events.push(Event::ReadFailed { id }),
+                (Err(_), None) => {}
+            },
+            Errand::Second => self.second_written(result, cx, out),
+            Errand::FindSecond => {
+                self.second.open = false;
+                match result {
+                    Ok(Reply::Slice(slice)) => self.slice_seen(&slice, cx, out),
+                    Ok(_) | Err(_) => self.second.pace.fail(cx.at),
+                }
+            }
+            Errand::Recheck => match result {
+                Ok(Reply::Slice(slice)) => self.slice_seen(&slice, cx, out),
+                Err(failure) if failure.kind == Kind::NotFound && self.recheck.take().is_some() => {
+                    out.events.push(Event::Unblocked { standing: self.standing(cx.horizon, cx.at) });
+                }
+                Ok(_) | Err(_) => {}
+            },
+            Errand::Strays => {
+                if let Ok(Reply::Slices(slices)) = result {
+                    self.strays(&slices, cx, out);
+                }
+            }
+        }
+        self.tend(cx, out);
+    }
+
+    fn read(&mut self, slice: &SliceLite, read: Option<OrderId>, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let leader_uid = self.service.observed.as_ref().and_then(|service| service.metadata.uid.as_deref());
+        let (place, family) = (self.place(cx.identity), self.first_family());
+        let claim = claim_slice(slice, &place, family, leader_uid);
+        let observed = observe(slice, &place, family, &cx.identity.replica, cx.at);
+        self.authority_seen(slice, claim, observed, read, cx, out);
+    }
+
+    fn published(
+        &mut self,
+        id: OrderId,
+        creates: bool,
+        result: Result<crate::apply::Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        use crate::apply::Reply;
+        match result {
+            Ok(Reply::Slice(slice)) => {
+                let (place, family) = (self.place(cx.identity), self.first_family());
+                let observed = observe(&slice, &place, family, &cx.identity.replica, cx.at);
+                let version = observed.publication.version;
+                if self.is_newer(&observed) {
+                    self.authority = Some(observed);
+                }
+                out.events.push(Event::Published { id, version });
+                self.routes(&slice, out);
+            }
+            Ok(_) => {
+                // A dry run: what was not written has no version either.
+                let version = self.authority.as_ref().map_or(Version(0), |known| known.publication.version);
+                out.events.push(Event::Published { id, version });
+            }
+            Err(failure) => {
+                if !creates && failure.kind == Kind::NotFound {
+                    self.authority = None;
+                }
+                tracing::warn!(service = %self.key, outcome = failure.category(), "publication failed: {failure}");
+                out.events.push(Event::PublishFailed { id, outcome: failure.outcome() });
+            }
+        }
+    }
+
+    fn routes(&mut self, slice: &SliceLite, out: &mut Outcome) {
+        if self.service.is_new && !slice.endpoints.is_empty() {
+            self.service.is_new = false;
+            out.notices.push(Announcement::LeaderRoutingAvailable);
+        }
+    }
+
+    fn service_written(
+        &mut self,
+        creates: bool,
+        result: Result<crate::apply::Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        use crate::apply::Reply;
+        self.service.open = false;
+        match result {
+            Ok(Reply::Service(service)) => {
+                self.service.pace = Pace::default();
+                if creates {
+                    self.service.is_new = true;
+                    out.notices.push(Announcement::LeaderServiceCreated);
+                }
+                self.service_seen(Some(&service), cx, out);
+            }
+            // A dry run: pretend once.
+            Ok(_) => self.service.pace.until = Timestamp(u64::MAX),
+            Err(failure) if matches!(failure.kind, Kind::Exists) => {
+                self.service.open = true;
+                let name = self.leader_service.to_string();
+                out.errands.push((Errand::FindService, Request::ReadService(name)));
+            }
+            Err(failure) => {
+                // A former address may be somebody else's by now.
+                if matches!(failure.kind, Kind::Refused { .. }) {
+                    self.service.former_ips.clear();
+                }
+                self.service.pace.fail(cx.at);
+                if matches!(failure.kind, Kind::NotFound | Kind::Conflict) {
+                    // The watch shows what became of it.
+                } else {
+                    tracing::warn!(service = %self.key, leader_service = %self.leader_service,
+                        outcome = failure.category(), "write of the leader Service failed: {failure}");
+                }
+                if let Some(id) = self.service.mirror_order.take() {
+                    out.events.push(Event::MirrorFailed { id });
+                }
+            }
+        }
+    }
+
+    fn second_written(
+        &mut self,
+        result: Result<crate::apply::Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        use crate::apply::Reply;
+        self.second.open = false;
+        match result {
+            Ok(Reply::Slice(slice)) => {
+                self.second.pace = Pace::default();
+                self.slice_seen(&slice, cx, out);
+            }
+            Ok(_) => self.second.pace.until = Timestamp(u64::MAX),
+            Err(failure) => {
+                self.second.pace.fail(cx.at);
+                if failure.kind == Kind::NotFound {
+                    self.second.observed = None;
+                }
+                if let Some(name) = self.slice_names(cx.identity).into_iter().nth(1) {
+                    self.second.open = true;
+                    out.errands.push((Errand::FindSecond, Request::ReadSlice(name)));
+                }
+            }
+        }
+    }
+
+    /// Slices of others under the leader Service's name would be routed to beside ours.
+    fn strays(&mut self, slices: &[SliceLite], cx: &Surroundings<'_>, out: &mut Outcome) {
+        let ours = self.slice_names(cx.identity);
+        let leader_uid = self.service.observed.as_ref().and_then(|service| service.metadata.uid.as_deref());
+        for stray in slices {
+            let metadata = &stray.metadata;
+            let name = metadata.name.as_deref().unwrap_or_default();
+            if ours.iter().any(|ours| ours == name) {
+                continue;
+            }
+            let owners = metadata.owner_references.as_deref().unwrap_or_default();
+            let is_of_leader = leader_uid.is_some_and(|uid| owners.iter().any(|owner| owner.uid == uid));
+            if is_of_leader {
+                out.errands.push((Errand::Strays, Request::Delete(vec![target(false, metadata)])));
+            } else {
+                tracing::warn!(service = %self.key, leader_service = %self.leader_service, slice = name,
+                    "an EndpointSlice that is not ours carries the leader Service's name: \
+                     traffic may reach its endpoints; delete it or change its label kubernetes.io/service-name");
+            }
+        }
+    }
+
+    /// A look for slices of others.
+    #[must_use]
+    pub fn look_for_strays(&self) -> (Errand, Request) {
+        (Errand::Strays, Request::ListSlices(self.leader_service.to_string()))
+    }
+
+    /// When something is to be done although nothing happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let is_waiting = |pace: &Pace, open: bool| {
+            (!open && pace.until > Timestamp(0) && pace.until < Timestamp(u64::MAX)).then_some(pace.until)
+        };
+        let of_service = is_waiting(&self.service.pace, self.service.open);
+        let of_second = is_waiting(&self.second.pace, self.second.open);
+        [self.election.deadline(), of_service, of_second, self.recheck].into_iter().flatten().min()
+    }
+
+    /// A back-off that is over has done its work: only another failure starts the next.
+    pub fn wake(&mut self, at: Timestamp) {
+        for pace in [&mut self.service.pace, &mut self.second.pace] {
+            if pace.is_over(at) && pace.until > Timestamp(0) {
+                pace.until = Timestamp(0);
+            }
+        }
+    }
+
+    /// Whether what stood under former names can go: the new ones serve, or there is nobody to serve.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.is_synced
+            && self.election.is_settled()
+            && matches!(self.election.state().phase(), Phase::Elected | Phase::Draining | Phase::Leaderless)
+    }
+
+    /// What the election last knew to be published.
+    #[must_use]
+    pub fn published(&self) -> Option<&Publication> {
+        self.election.published()
+    }
+
+    /// The field manager that last wrote the authority slice, if it was not ours.
+    #[must_use]
+    pub fn epoch_report(&self) -> Option<&str> {
+        self.authority.as_ref()?.invalid_epoch.as_deref()
+    }
+}
+
+/// What is around a Service when something happens to it.
+pub struct Surroundings<'a> {
+    /// Now.
+    pub at: Timestamp,
+    /// Who we are.
+    pub identity: &'a Identity,
+    /// All pods of the namespace, by name.
+    pub pods: &'a std::collections::HashMap<Arc<str>, PodRow>,
+    /// How new they are.
+    pub horizon: Version,
+    /// How notices are made.
+    pub notices: &'a crate::notice::Notices,
+}
+
+impl Surroundings<'_> {
+    fn row(&self, pod: &machine::Pod) -> Option<&PodRow> {
+        self.pods.get(pod.name()).filter(|row| row.pod == *pod)
+    }
+
+    fn member(&self, uid: &str, view: &View) -> Option<machine::Member> {
+        let row = self.pods.values().find(|row| row.pod.uid() == uid)?;
+        row.membership(&view.source.selector).ok()?;
+        Some(row.member(view))
+    }
+}
+
+fn target(is_service: bool, metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Target {
+    Target {
+        is_service,
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        version: version(metadata).0,
+    }
+}
+

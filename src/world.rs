@@ -1,0 +1,139 @@
+//! Everything the watches have told, by namespace: pods as rows, Services, our slices, and which opted-in
+//! Service a pod can concern.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use machine::Version;
+
+use crate::kinds::{PodLite, ServiceLite, SliceLite, version};
+use crate::managed::Managed;
+use crate::rows::{Interner, PodRow, Selector};
+use crate::service::is_generated;
+use crate::{annotations, kinds};
+
+/// All namespaces that are watched.
+#[derive(Default)]
+pub struct World {
+    /// By name; ordered, so that whatever walks over them does so the same way each time.
+    pub namespaces: BTreeMap<Arc<str>, Namespace>,
+    /// Texts that many pods share.
+    pub interner: Interner,
+}
+
+/// One namespace.
+pub struct Namespace {
+    /// Its name.
+    pub name: Arc<str>,
+    /// All its pods, by name.
+    pub pods: HashMap<Arc<str>, PodRow>,
+    /// All its Services, by name.
+    pub services: HashMap<Arc<str>, ServiceFact>,
+    /// The slices that carry our label, by name.
+    pub slices: HashMap<Arc<str>, SliceLite>,
+    /// The Services that opted in, by name.
+    pub managed: BTreeMap<Arc<str>, Managed>,
+    /// Which source Services a pod with this label can belong to.
+    by_label: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Which source Service a leader Service's name stands for.
+    pub leaders: HashMap<Arc<str>, Arc<str>>,
+}
+
+/// What is kept of a Service.
+#[derive(Debug)]
+pub enum ServiceFact {
+    /// Neither opted in nor ours: only that it exists.
+    Plain(Version),
+    /// Opted in, or made by zen-lead.
+    Full(Box<ServiceLite>),
+}
+
+impl ServiceFact {
+    /// Keeps as much as matters.
+    #[must_use]
+    pub fn of(service: ServiceLite) -> Self {
+        let opts_in = service.metadata.annotations.as_ref().is_some_and(annotations::opts_in);
+        if opts_in || is_generated(&service) {
+            Self::Full(Box::new(service))
+        } else {
+            Self::Plain(kinds::version(&service.metadata))
+        }
+    }
+
+    /// The Service's version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Plain(version) => *version,
+            Self::Full(service) => version(&service.metadata),
+        }
+    }
+
+    /// All of it, if it was kept.
+    #[must_use]
+    pub fn full(&self) -> Option<&ServiceLite> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Full(service) => Some(service),
+        }
+    }
+}
+
+impl World {
+    /// The namespace, made if it is new.
+    pub fn namespace(&mut self, name: &str) -> &mut Namespace {
+        if !self.namespaces.contains_key(name) {
+            let name: Arc<str> = name.into();
+            self.namespaces.insert(name.clone(), Namespace::new(name));
+        }
+        self.namespaces.entry(name.into()).or_insert_with(|| Namespace::new(name.into()))
+    }
+
+    /// The row of a pod as the API server describes it.
+    pub fn row(&mut self, pod: &PodLite) -> Option<PodRow> {
+        PodRow::new(pod, &mut self.interner)
+    }
+}
+
+impl Namespace {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            pods: HashMap::new(),
+            services: HashMap::new(),
+            slices: HashMap::new(),
+            managed: BTreeMap::new(),
+            by_label: HashMap::new(),
+            leaders: HashMap::new(),
+        }
+    }
+
+    /// Whether nothing is known of it any more.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty() && self.services.is_empty() && self.slices.is_empty() && self.managed.is_empty()
+    }
+
+    /// From now on pods that match `selector` concern `source`.
+    pub fn index(&mut self, selector: &Selector, source: &Arc<str>) {
+        self.by_label.entry(selector.index_pair().clone()).or_default().insert(source.clone());
+    }
+
+    /// The opposite of [`Self::index`].
+    pub fn unindex(&mut self, selector: &Selector, source: &str) {
+        let pair = selector.index_pair();
+        if let Some(sources) = self.by_label.get_mut(pair) {
+            sources.remove(source);
+            if sources.is_empty() {
+                self.by_label.remove(pair);
+            }
+        }
+    }
+
+    /// The sources that a pod with one of these rows can concern.
+    #[must_use]
+    pub fn concerned<'a>(&self, rows: impl IntoIterator<Item = &'a PodRow>) -> BTreeSet<Arc<str>> {
+        let labels = rows.into_iter().flat_map(PodRow::labels);
+        labels.filter_map(|label| self.by_label.get(label)).flatten().cloned().collect()
+    }
+}
