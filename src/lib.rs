@@ -1,6 +1,26 @@
-//! zen-lead.
+//! Routes a Service to exactly one Ready pod, and fails over in milliseconds.
+//!
+//! ```text
+//! watch -> driver { rows, slice, service -> Election::step } -> apply -> API server
+//!             ^                                                   |
+//!             +---------------------- answers --------------------+
+//! ```
 
+pub mod annotations;
+pub mod apply;
 pub mod client;
+pub mod clock;
 pub mod config;
+pub mod driver;
+pub mod failure;
 pub mod health;
+pub mod kinds;
+pub mod managed;
+pub mod names;
+pub mod notice;
+pub mod rows;
+pub mod run;
+pub mod service;
+pub mod slice;
 pub mod watch;
+pub mod world;

@@ -1,0 +1,251 @@
+//! Pods as compact rows, and what the machine is told of them.
+//!
+//! Every watched pod is kept, also those of no Service, so that a Service that opts in later is decided from
+//! the same view. A row therefore has to be small: texts that pods share are stored once.
+
+mod intern;
+mod reach;
+mod selector;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use machine::{Departure, Event, Member, Pod, Reach, Timestamp, Version};
+
+pub use intern::Interner;
+pub use reach::View;
+pub use selector::Selector;
+
+pub(crate) use reach::{ResolvedPort, resolve};
+
+use crate::annotations;
+use crate::kinds::{ContainerLite, Family, PodLite, timestamp, version};
+use crate::names::{Digest, LABEL_REVISION_HASH, LABEL_TEMPLATE_HASH, LABEL_ZONE};
+
+/// A pod, as last seen: at most 400 bytes of memory at six labels, all included.
+#[derive(Clone, Debug)]
+pub struct PodRow {
+    /// Who it is.
+    pub pod: Pod,
+    /// Where it lives.
+    pub namespace: Arc<str>,
+    /// The node it runs on.
+    pub node: Option<Arc<str>>,
+    /// The object's version.
+    pub version: Version,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its Ready condition last changed; if it has none, when it was created.
+    pub ready_changed: Timestamp,
+    /// When it was told to terminate: its deletion timestamp less the grace period, to the second.
+    pub terminated: Option<Timestamp>,
+    /// Higher leads first.
+    pub priority: i32,
+    /// Phase Running and condition Ready True.
+    pub ready: bool,
+    /// Its containers are done: phase Succeeded or Failed.
+    pub finished: bool,
+    /// It says that it never leads.
+    pub excluded: bool,
+    /// Its annotations hold a value that could not be understood; [`annotations::parse_pod`] says which.
+    pub invalid: bool,
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+    /// `key=value`, sorted.
+    labels: Box<[Arc<str>]>,
+    /// Sorted; one for each name and protocol: the one that Kubernetes would find first.
+    ports: Arc<[NamedPort]>,
+}
+
+/// A named port that a container declares.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamedPort {
+    name: Arc<str>,
+    protocol: Arc<str>,
+    /// 0: declared, but no valid number.
+    port: u16,
+}
+
+impl PodRow {
+    /// The row of a pod; none if it lacks a name or a UID, which no pod of an API server does.
+    #[must_use]
+    pub fn new(lite: &PodLite, interner: &mut Interner) -> Option<Self> {
+        let PodLite { metadata, spec, status } = lite;
+        let pod = Pod::new(metadata.name.as_deref()?, metadata.uid.as_deref()?);
+        let asked = metadata.annotations.as_ref().map(annotations::parse_pod).unwrap_or_default();
+        let created = metadata.creation_timestamp.as_ref().map(|time| timestamp(time.0)).unwrap_or_default();
+        let ready = status.ready_condition();
+        let changed = ready.and_then(|ready| ready.last_transition_time.as_ref());
+        let phase = status.phase.as_deref().unwrap_or_default();
+        let (v4, v6) = addresses(lite);
+        Some(Self {
+            pod,
+            namespace: interner.text(metadata.namespace.as_deref().unwrap_or_default()),
+            node: spec.node_name.as_deref().filter(|node| !node.is_empty()).map(|node| interner.text(node)),
+            version: version(metadata),
+            created,
+            ready_changed: changed.map_or(created, |time| timestamp(time.0)),
+            terminated: terminated(lite),
+            priority: asked.priority,
+            ready: phase == "Running" && ready.is_some_and(|ready| ready.status.as_deref() == Some("True")),
+            finished: phase == "Succeeded" || phase == "Failed",
+            excluded: asked.excluded,
+            invalid: !asked.invalid.is_empty(),
+            v4,
+            v6,
+            labels: labels(lite, interner),
+            ports: named_ports(lite, interner),
+        })
+    }
+
+    /// Its labels, each as `key=value`, sorted.
+    #[must_use]
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.labels
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// The zone it runs in, as far as its own label says.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.label(LABEL_ZONE)
+    }
+
+    /// Its address in a family.
+    #[must_use]
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4.map(IpAddr::V4),
+            Family::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
+
+    /// Whether it is a member of the Service with this selector, and if not, in which way not.
+    ///
+    /// # Errors
+    /// How it departed, for a pod that was a member before.
+    pub fn membership(&self, selector: &Selector) -> Result<(), Departure> {
+        if !selector.matches(self) {
+            Err(Departure::Relabelled)
+        } else if self.finished {
+            Err(Departure::Finished)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the machine is told of it, as a member of the viewed Service.
+    #[must_use]
+    pub fn member(&self, view: &View) -> Member {
+        Member {
+            pod: self.pod.clone(),
+            version: self.version,
+            created: self.created,
+            ready: self.ready,
+            ready_changed: self.ready_changed,
+            terminating: self.terminated.is_some(),
+            excluded: self.excluded,
+            priority: self.priority,
+            revision: self.revision(),
+            reach: self.reach(view, view.source.first_family()),
+        }
+    }
+
+    /// Where it can be reached in a family.
+    #[must_use]
+    pub fn reach(&self, view: &View, family: Family) -> Reach {
+        reach::reach(self, view, family)
+    }
+
+    /// A digest of its revision label; 0 if it has none.
+    fn revision(&self) -> u64 {
+        let label = self.label(LABEL_TEMPLATE_HASH).or_else(|| self.label(LABEL_REVISION_HASH));
+        label.map_or(0, |revision| {
+            let mut digest = Digest::new();
+            digest.bytes(revision.as_bytes());
+            digest.value().max(1)
+        })
+    }
+
+    /// The number of the port with this name, as Kubernetes resolves it; 0 if it is declared with none.
+    fn named_port(&self, name: &str, protocol: &str) -> Option<u16> {
+        let order = |port: &NamedPort| (&*port.name, &*port.protocol).cmp(&(name, protocol));
+        self.ports.binary_search_by(order).ok().map(|found| self.ports[found].port)
+    }
+}
+
+/// The event that tells the machine of a member, given what it was told before; none if nothing changed that
+/// matters.
+///
+/// A newer version alone is no change: the machine needs none, since its facts are as new as the watch, whose
+/// horizon it is told with every publication.
+#[must_use]
+pub fn event_for(old: Option<&Member>, new: Member) -> Option<Event> {
+    let old = old.filter(|old| old.pod == new.pod);
+    if old.is_some_and(|old| Member { version: new.version, ..old.clone() } == new) {
+        return None;
+    }
+    let (was_terminating, was_ready) = old.map_or((false, None), |old| (old.terminating, Some(old.ready)));
+    Some(if new.terminating && !was_terminating {
+        Event::PodTerminating { member: new }
+    } else if was_ready == Some(new.ready) {
+        Event::PodChanged { member: new }
+    } else if new.ready {
+        Event::PodReady { member: new }
+    } else {
+        Event::PodUnready { member: new }
+    })
+}
+
+fn terminated(lite: &PodLite) -> Option<Timestamp> {
+    let due = timestamp(lite.metadata.deletion_timestamp.as_ref()?.0);
+    let grace = lite.metadata.deletion_grace_period_seconds.unwrap_or_default();
+    let grace = u64::try_from(grace).unwrap_or_default().saturating_mul(1_000_000);
+    Some(Timestamp(due.0.saturating_sub(grace)))
+}
+
+fn addresses(lite: &PodLite) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    let all =
+        lite.status.pod_ips.iter().filter_map(|ip| ip.ip.as_deref()).chain(lite.status.pod_ip.as_deref());
+    let (mut v4, mut v6) = (None, None);
+    for address in all.filter_map(|text| text.parse().ok()) {
+        match address {
+            IpAddr::V4(address) => v4 = v4.or(Some(address)),
+            IpAddr::V6(address) => v6 = v6.or(Some(address)),
+        }
+    }
+    (v4, v6)
+}
+
+fn labels(lite: &PodLite, interner: &mut Interner) -> Box<[Arc<str>]> {
+    let mut labels: Vec<_> =
+        lite.metadata.labels.iter().flatten().map(|(key, value)| interner.label(key, value)).collect();
+    labels.sort_unstable();
+    labels.into()
+}
+
+/// Kubernetes looks through the containers in order, then through the sidecars, and takes the first port with
+/// the name and the protocol. So the first of each is all that is kept.
+fn named_ports(lite: &PodLite, interner: &mut Interner) -> Arc<[NamedPort]> {
+    let sidecar = |container: &&ContainerLite| container.restart_policy.as_deref() == Some("Always");
+    let containers = lite.spec.containers.iter().chain(lite.spec.init_containers.iter().filter(sidecar));
+    let declared = containers.flat_map(|container| &container.ports);
+    let mut ports = Vec::new();
+    for port in declared {
+        let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) else { continue };
+        ports.push(NamedPort {
+            name: interner.text(name),
+            protocol: interner.text(reach::protocol(port.protocol.as_deref())),
+            port: u16::try_from(port.container_port).unwrap_or_default(),
+        });
+    }
+    // The sort is stable, so that the first one declared stays the first of its kind.
+    ports.sort_by(|a, b| (&a.name, &a.protocol).cmp(&(&b.name, &b.protocol)));
+    ports.dedup_by(|later, first| (&later.name, &later.protocol) == (&first.name, &first.protocol));
+    interner.ports(ports)
+}

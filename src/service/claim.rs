@@ -1,0 +1,143 @@
+//! Whose an object is that stands where one of ours belongs.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use super::Place;
+use crate::annotations::INSTANCE;
+use crate::kinds::{Family, ServiceLite, SliceLite};
+use crate::names::{CONTROLLER, LABEL_MANAGED_BY, LABEL_SOURCE_SERVICE};
+
+/// Whose an object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Ours, though perhaps not as it should be.
+    Ours,
+    /// Ours, but no write can make it right: delete it by UID and version, and create it anew.
+    Stale(Stale),
+    /// Made for the same source Service by the Go zen-lead, or left without an owner: write to it, and it is
+    /// ours.
+    Adoptable,
+    /// Somebody else's, and why: never touched.
+    Foreign(String),
+}
+
+/// Why an object of ours has to be made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Its owner is a former Service of the source's or leader Service's name: the garbage collector is
+    /// coming for it.
+    Owner,
+    /// It is of another IP family, which never changes.
+    Family,
+    /// It has no cluster IP, and never gets one.
+    Headless,
+}
+
+/// Whose the Service is that has the leader Service's name.
+#[must_use]
+pub fn claim_service(observed: &ServiceLite, place: &Place<'_>) -> Claim {
+    let claim = claim(&observed.metadata, place, None);
+    let first = observed.spec.ip_families.first().and_then(|text| Family::parse(text));
+    if observed.spec.cluster_ip.as_deref() == Some("None") {
+        claim.unless_kept(Stale::Headless)
+    } else if first.is_some_and(|first| first != place.source().first_family()) {
+        claim.unless_kept(Stale::Family)
+    } else {
+        claim
+    }
+}
+
+/// Whose the slice is that has a leader slice's name. The leader Service's UID, if it is known, tells slices
+/// of the present one from those of a former one, as the Go zen-lead made them.
+#[must_use]
+pub fn claim_slice(
+    observed: &SliceLite,
+    place: &Place<'_>,
+    family: Family,
+    leader_uid: Option<&str>,
+) -> Claim {
+    let claim = claim(&observed.metadata, place, Some(leader_uid));
+    if observed.address_type == family.as_str() { claim } else { claim.unless_kept(Stale::Family) }
+}
+
+/// Whether a Service was made by zen-lead, of whatever installation: it never is a source, even if it is
+/// annotated as one. The Go zen-lead copied annotations, `enabled` included.
+#[must_use]
+pub fn is_generated(service: &ServiceLite) -> bool {
+    let metadata = &service.metadata;
+    label(metadata, LABEL_SOURCE_SERVICE).is_some() || annotation(metadata, INSTANCE).is_some()
+}
+
+impl Claim {
+    /// Stale instead of ours or adoptable.
+    fn unless_kept(self, stale: Stale) -> Self {
+        match self {
+            Self::Ours | Self::Adoptable => Self::Stale(stale),
+            Self::Stale(_) | Self::Foreign(_) => self,
+        }
+    }
+}
+
+/// Who owns an object, as far as it concerns us.
+enum Owner {
+    /// The source Service.
+    Source,
+    /// A Service that the leader Service's name was or is (slices of the Go zen-lead).
+    Leader,
+    /// A Service of the source's or leader Service's name that is no more.
+    Former,
+    Nobody,
+    SomebodyElse(String),
+}
+
+/// `leader_uid`: whether the leader Service may own the object, and its UID if it is known.
+fn claim(observed: &ObjectMeta, place: &Place<'_>, leader_uid: Option<Option<&str>>) -> Claim {
+    let ours = match annotation(observed, INSTANCE) {
+        Some(instance) if instance != place.instance => {
+            return Claim::Foreign(format!("it belongs to the zen-lead installation {instance}"));
+        }
+        instance => instance.is_some(),
+    };
+    let source = label(observed, LABEL_SOURCE_SERVICE);
+    if let Some(other) = source.filter(|source| *source != &*place.source().name) {
+        return Claim::Foreign(format!("it was made for the Service {other}"));
+    }
+    let labelled = source.is_some() && label(observed, LABEL_MANAGED_BY) == Some(CONTROLLER);
+    if !ours && !labelled {
+        return Claim::Foreign("it was not made by zen-lead".to_owned());
+    }
+    match owner(observed, place, leader_uid) {
+        Owner::Source if ours => Claim::Ours,
+        Owner::Source | Owner::Leader | Owner::Nobody => Claim::Adoptable,
+        Owner::Former => Claim::Stale(Stale::Owner),
+        Owner::SomebodyElse(who) => Claim::Foreign(format!("it is owned by {who}")),
+    }
+}
+
+fn owner(observed: &ObjectMeta, place: &Place<'_>, leader_uid: Option<Option<&str>>) -> Owner {
+    let owners = observed.owner_references.as_deref().unwrap_or_default();
+    let source = place.source();
+    if owners.iter().any(|owner| owner.uid == *source.uid) {
+        return Owner::Source;
+    }
+    let controller = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first());
+    let Some(owner) = controller else { return Owner::Nobody };
+    let is_service = |owner: &OwnerReference, name: &str| owner.kind == "Service" && owner.name == name;
+    if is_service(owner, &source.name) {
+        Owner::Former
+    } else if let Some(leader_uid) = leader_uid
+        && is_service(owner, place.leader_service)
+    {
+        if leader_uid.is_none_or(|uid| uid == owner.uid) { Owner::Leader } else { Owner::Former }
+    } else {
+        Owner::SomebodyElse(format!("{} {}", owner.kind, owner.name))
+    }
+}
+
+fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
