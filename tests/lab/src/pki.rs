@@ -1,0 +1,61 @@
+//! The keys of one control plane: an own authority, so that clients verify for real, as they do in production.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+/// Names under which the API server is reached: directly, through a forwarder on loopback, and as from within a pod.
+const SERVER_NAMES: [&str; 5] = ["127.0.0.1", "::1", "localhost", "kubernetes.default.svc", "10.96.0.1"];
+
+/// Files for the API server's flags, and the authority for its clients.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) ca_pem: String,
+    pub(crate) ca_file: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) private_key: PathBuf,
+    /// Signs the tokens of service accounts.
+    pub(crate) token_private_key: PathBuf,
+    /// Verifies them.
+    pub(crate) token_public_key: PathBuf,
+}
+
+impl Keys {
+    pub(crate) fn create(directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        let mut authority = CertificateParams::default();
+        authority.distinguished_name.push(DnType::CommonName, "zen-lead lab");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority_key = KeyPair::generate()?;
+        let ca_pem = authority.self_signed(&authority_key)?.pem();
+        let issuer = Issuer::new(authority, authority_key);
+
+        let mut server = CertificateParams::new(SERVER_NAMES.map(String::from))?;
+        server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let server_key = KeyPair::generate()?;
+        let certificate = server.signed_by(&server_key, &issuer)?;
+
+        let keys = Self {
+            ca_file: directory.join("ca.crt"),
+            certificate: directory.join("server.crt"),
+            private_key: directory.join("server.key"),
+            token_private_key: directory.join("token.key"),
+            token_public_key: directory.join("token.pub"),
+            ca_pem,
+        };
+        fs::write(&keys.ca_file, &keys.ca_pem)?;
+        fs::write(&keys.certificate, certificate.pem())?;
+        fs::write(&keys.private_key, server_key.serialize_pem())?;
+        let token_key = KeyPair::generate()?;
+        fs::write(&keys.token_private_key, token_key.serialize_pem())?;
+        fs::write(&keys.token_public_key, token_key.public_key_pem())?;
+        Ok(keys)
+    }
+}

@@ -1,0 +1,26 @@
+//! Free ports on loopback.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+/// Below the range from which Linux takes the ports of outgoing connections (32768 and up): a component that is down
+/// for a while then finds its port still free, and a client that keeps trying to reach it cannot connect to itself.
+const FIRST: u32 = 18_000;
+const COUNT: u32 = 14_000;
+
+/// A port that nobody listens on now and that this process has not been given before.
+pub(crate) fn free() -> Result<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    (0..COUNT)
+        .map(|_| {
+            // Test processes that run side by side begin at different places.
+            let offset = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(process::id().wrapping_mul(37));
+            FIRST + offset % COUNT
+        })
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .context("no free port on loopback")
+}

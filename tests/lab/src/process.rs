@@ -1,0 +1,135 @@
+//! A component's process: it never outlives its owner, even when the owner is killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+/// Runs before the component and in its place: the shell leaves a watcher behind and then *becomes* the component, so
+/// that the process id known to the owner is the component's.
+///
+/// The watcher reads from a pipe whose only writer is the owner. A line means that the component was ended in good
+/// order. End of file without one means that the owner is gone, in whatever way: the kernel closes its pipes, and no
+/// cooperation is needed. `PR_SET_PDEATHSIG` would be the usual way, but it follows the spawning *thread* and cannot be
+/// set from safe Rust.
+const LEASH: &str = r#"exec 3<&0
+(read -r _ <&3 || kill -KILL $$) >/dev/null 2>&1 &
+exec "$@" 3<&- </dev/null"#;
+
+/// A running program with its output in a log file. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    leash: ChildStdin,
+}
+
+impl Process {
+    pub(crate) fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+        let output = OpenOptions::new().create(true).append(true).open(log)?;
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", LEASH, "sh"])
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // Ctrl-C on a terminal goes to the foreground group: it is for the owner, who then ends the components.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let leash = child.stdin.take().context("the component's stdin is piped")?;
+        Ok(Self { child, leash })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<String>> {
+        Ok(self.child.try_wait()?.map(|status| status.to_string()))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        // The child has not been waited for while it is in this struct, so its id cannot have been reused.
+        kill_process(pid(self.id())?, signal).with_context(|| format!("{signal:?} to process {}", self.id()))
+    }
+
+    /// Stops it with SIGSTOP and returns when the kernel has stopped it.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while state(self.id()) != Some('T') {
+            if Instant::now() > deadline {
+                bail!("process {} does not stop", self.id());
+            }
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Asks it to end, and kills it if it has not within `patience`. Blocks.
+    pub(crate) fn end(mut self, patience: Duration) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let deadline = Instant::now() + patience;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                // Dropping kills.
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // `Child::kill` does nothing if the process has been waited for, and the word keeps the watcher from killing a
+        // later process with the same id.
+        let _ = self.child.kill();
+        let _ = self.leash.write_all(b"done\n");
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a process with this id exists (a zombie does).
+#[must_use]
+pub fn is_alive(id: u32) -> bool {
+    pid(id).is_ok_and(|id| test_kill_process(id) != Err(rustix::io::Errno::SRCH))
+}
+
+/// The end of a log file, for error messages; what went wrong is usually there.
+#[must_use]
+pub(crate) fn last_lines(path: &Path, count: usize) -> String {
+    match read_lossy(path) {
+        Ok(text) => {
+            let lines: Vec<&str> = text.lines().collect();
+            lines[lines.len().saturating_sub(count)..].join("\n")
+        }
+        Err(error) => format!("({} cannot be read: {error})", path.display()),
+    }
+}
+
+fn read_lossy(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut File::open(path)?, &mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn pid(id: u32) -> Result<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw).with_context(|| format!("{id} is no process id"))
+}
+
+/// The kernel's letter for what the process does: `R`, `S`, `T` (stopped), `Z` (zombie), ...
+fn state(id: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name before it is in parentheses and may itself contain any character.
+    stat.rsplit_once(") ")?.1.chars().next()
+}
