@@ -39,7 +39,7 @@ const NOTICES_WAITING: usize = 1_000;
 
 /// One request to the API server, in the namespace of its order.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// Create an EndpointSlice.
     CreateSlice(Box<EndpointSlice>),
     /// Replace an EndpointSlice as a whole; it carries the resourceVersion it was decided on.
@@ -64,20 +64,20 @@ pub enum Request {
 
 /// An object to be deleted, as it was decided on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// A Service, or else an EndpointSlice.
-    pub is_service: bool,
+    pub(crate) is_service: bool,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its UID.
-    pub uid: String,
+    pub(crate) uid: String,
     /// Its resourceVersion.
-    pub version: u64,
+    pub(crate) version: u64,
 }
 
 /// What the API server answered.
 #[derive(Debug)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// The EndpointSlice as it is now.
     Slice(Box<SliceLite>),
     /// The EndpointSlices.
@@ -92,26 +92,26 @@ pub enum Reply {
 
 /// A request and what it is for.
 #[derive(Debug)]
-pub struct Order<T> {
+pub(crate) struct Order<T> {
     /// What it is for, returned with the answer.
-    pub purpose: T,
+    pub(crate) purpose: T,
     /// The namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The request.
-    pub request: Request,
+    pub(crate) request: Request,
 }
 
 /// The answer to an order; every order gets one.
 #[derive(Debug)]
-pub struct Answer<T> {
+pub(crate) struct Answer<T> {
     /// What the order was for.
-    pub purpose: T,
+    pub(crate) purpose: T,
     /// What came of it.
-    pub result: Result<Reply, Failure>,
+    pub(crate) result: Result<Reply, Failure>,
     /// How long it waited for its turn, and how long the API server took.
-    pub waited: Duration,
+    pub(crate) waited: Duration,
     /// How long the API server took.
-    pub took: Duration,
+    pub(crate) took: Duration,
     lane: LaneName,
 }
 
@@ -122,14 +122,14 @@ enum LaneName {
 }
 
 /// The lanes to the API server. Owned by the deciding task, which never waits for them.
-pub struct Apply<T> {
+pub(crate) struct Apply<T> {
     client: kube::Client,
     dry_run: bool,
     publications: Lane<T>,
     side: Lane<T>,
     running: JoinSet<Answer<T>>,
     /// Notices dropped because too many waited.
-    pub notices_dropped: u64,
+    pub(crate) notices_dropped: u64,
 }
 
 struct Lane<T> {
@@ -143,7 +143,7 @@ struct Lane<T> {
 impl<T: Send + 'static> Apply<T> {
     /// Lanes over `client` with at most `most` publications in flight. A dry run answers without sending.
     #[must_use]
-    pub fn new(client: kube::Client, most: usize, dry_run: bool) -> Self {
+    pub(crate) fn new(client: kube::Client, most: usize, dry_run: bool) -> Self {
         let lane = |most| Lane { most, in_flight: 0, waiting: VecDeque::new(), notices: VecDeque::new() };
         Self {
             client,
@@ -156,7 +156,7 @@ impl<T: Send + 'static> Apply<T> {
     }
 
     /// Sends the order now, or when it is its turn.
-    pub fn submit(&mut self, order: Order<T>) {
+    pub(crate) fn submit(&mut self, order: Order<T>) {
         let name = order.request.lane();
         let is_notice = matches!(order.request, Request::Notify(_));
         let lane = self.lane(name);
@@ -175,19 +175,19 @@ impl<T: Send + 'static> Apply<T> {
 
     /// Whether any order is in flight.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.running.is_empty()
     }
 
     /// Orders that wait for their turn.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         let lane = |lane: &Lane<T>| lane.waiting.len() + lane.notices.len();
         lane(&self.publications) + lane(&self.side)
     }
 
     /// The next answer; waits for ever if nothing is in flight.
-    pub async fn answer(&mut self) -> Answer<T> {
+    pub(crate) async fn answer(&mut self) -> Answer<T> {
         let Some(done) = self.running.join_next().await else { return std::future::pending().await };
         let answer = match done {
             Ok(answer) => answer,
@@ -272,7 +272,9 @@ impl Request {
             Self::ListSlices(service) => Ok(Reply::Slices(call.slices_of(&service).await?)),
             Self::ReadPod(name) => Ok(Reply::Pod(call.get::<Pod, _>(&name).await?)),
             Self::CreateService(service) => Ok(Reply::Service(call.create(&*service).await?)),
-            Self::PatchService(name, patch) => Ok(Reply::Service(call.patch::<Service, _>(&name, &patch).await?)),
+            Self::PatchService(name, patch) => {
+                Ok(Reply::Service(call.patch::<Service, _>(&name, &patch).await?))
+            }
             Self::ReadService(name) => Ok(Reply::Service(call.get::<Service, _>(&name).await?)),
             Self::Delete(targets) => {
                 for target in &targets {
@@ -330,7 +332,10 @@ impl Call<'_> {
         kube::core::Request::new(K::url_path(&(), Some(self.namespace)))
     }
 
-    async fn get<K: Resource<DynamicType = ()>, R: DeserializeOwned>(&self, name: &str) -> Result<R, kube::Error> {
+    async fn get<K: Resource<DynamicType = ()>, R: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<R, kube::Error> {
         let request = self.request::<K>().get(name, &kube::api::GetParams::default());
         self.client.request(request.map_err(kube::Error::BuildRequest)?).await
     }
@@ -380,7 +385,8 @@ impl Call<'_> {
             resource_version: Some(target.version.to_string()),
         };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let request = if target.is_service { self.request::<Service>() } else { self.request::<EndpointSlice>() };
+        let request =
+            if target.is_service { self.request::<Service>() } else { self.request::<EndpointSlice>() };
         let request = request.delete(&target.name, &params).map_err(kube::Error::BuildRequest)?;
         match self.client.request_status::<serde::de::IgnoredAny>(request).await {
             Ok(_) => Ok(()),
@@ -393,4 +399,3 @@ impl Call<'_> {
 fn post_params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
-

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Tells the time.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     started: Instant,
     wall: Duration,
 }
@@ -15,21 +15,21 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts now.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), wall }
     }
 
     /// The time now.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         let since_epoch = self.wall + self.started.elapsed();
         Timestamp(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// When `at` will be; at once if it is over.
     #[must_use]
-    pub fn instant(&self, at: Timestamp) -> Instant {
+    pub(crate) fn instant(&self, at: Timestamp) -> Instant {
         let since_start = Duration::from_micros(at.0).saturating_sub(self.wall);
         self.started + since_start
     }

@@ -21,7 +21,7 @@ use crate::health::Health;
 use crate::kinds::{PodLite, ServiceLite, SliceLite, version};
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::names::LABEL_SOURCE_SERVICE;
-use crate::notice::Notices;
+use crate::notice::{self, Notice, Regarding};
 use crate::rows::{PodRow, View, event_for};
 use crate::service::{Source, is_generated};
 use crate::watch::Change;
@@ -38,7 +38,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the watches tell.
 #[derive(Debug)]
-pub enum Feed {
+pub(crate) enum Feed {
     /// Pods, of the watch with this number.
     Pods(usize, Change<PodLite>),
     /// Services.
@@ -69,7 +69,7 @@ impl From<(usize, Change<SliceLite>)> for Feed {
 
 /// What an order is for, as far as the driver is concerned.
 #[derive(Debug)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// One Service's election, in this generation.
     Of(Key, u32, Errand),
     /// Nobody waits for the answer.
@@ -78,7 +78,7 @@ pub enum Purpose {
 
 /// Which namespaces are watched.
 #[derive(Clone, Debug)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// All of them, by one watch a resource.
     Cluster,
     /// These, by one watch a resource and namespace.
@@ -88,7 +88,7 @@ pub enum Scope {
 impl Scope {
     /// How many watches a resource has.
     #[must_use]
-    pub fn watches(&self) -> usize {
+    pub(crate) fn watches(&self) -> usize {
         match self {
             Self::Cluster => 1,
             Self::Namespaces(names) => names.len(),
@@ -104,16 +104,7 @@ impl Scope {
 }
 
 /// A list in progress. It is put in place as a whole, so that nothing is decided from half of it.
-struct Relist<T> {
-    items: Vec<T>,
-    is_open: bool,
-}
-
-impl<T> Default for Relist<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), is_open: false }
-    }
-}
+type Relist<T> = Vec<T>;
 
 /// One watch's part of the view.
 #[derive(Default)]
@@ -127,10 +118,9 @@ struct Lists {
 }
 
 /// The deciding task.
-pub struct Driver {
+pub(crate) struct Driver {
     clock: Clock,
     identity: Identity,
-    notices: Notices,
     scope: Scope,
     lists: Vec<Lists>,
     world: World,
@@ -144,17 +134,15 @@ pub struct Driver {
     is_cut_off: bool,
     /// Sources that cannot have a leader and were told so, by UID.
     invalid: HashSet<String>,
-    events: u64,
 }
 
 impl Driver {
     /// A driver that has seen nothing yet.
     #[must_use]
-    pub fn new(identity: Identity, scope: Scope, apply: Apply<Purpose>, health: Health) -> Self {
+    pub(crate) fn new(identity: Identity, scope: Scope, apply: Apply<Purpose>, health: Health) -> Self {
         let lists = (0..scope.watches()).map(|_| Lists::default()).collect();
         Self {
             clock: Clock::start(),
-            notices: Notices::new(&identity),
             identity,
             scope,
             lists,
@@ -166,12 +154,11 @@ impl Driver {
             is_armed: false,
             is_cut_off: false,
             invalid: HashSet::new(),
-            events: 0,
         }
     }
 
     /// Decides until `shutdown`; then lets the writes in flight finish.
-    pub async fn run(mut self, mut feed: mpsc::Receiver<Feed>, shutdown: impl Future<Output = ()>) {
+    pub(crate) async fn run(mut self, mut feed: mpsc::Receiver<Feed>, shutdown: impl Future<Output = ()>) {
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut strays = interval(STRAYS_EVERY);
@@ -208,11 +195,12 @@ impl Driver {
     }
 
     fn told(&mut self, fact: Feed) {
-        self.events += 1;
+        // Watches are numbered through all resources, each of which has as many.
+        let watches = self.lists.len();
         match fact {
-            Feed::Pods(watch, change) => self.pods(watch, change),
-            Feed::Services(watch, change) => self.services(watch, change),
-            Feed::Slices(watch, change) => self.slices(watch, change),
+            Feed::Pods(watch, change) => self.pods(watch % watches, change),
+            Feed::Services(watch, change) => self.services(watch % watches, change),
+            Feed::Slices(watch, change) => self.slices(watch % watches, change),
             Feed::Reconnected => self.server_back(),
         }
     }
@@ -221,10 +209,10 @@ impl Driver {
 
     fn pods(&mut self, watch: usize, change: Change<PodLite>) {
         match change {
-            Change::Relisting => self.lists[watch].pods = Relist { items: Vec::new(), is_open: true },
+            Change::Relisting => self.lists[watch].pods = Relist::new(),
             Change::Page(pods) => {
                 let rows: Vec<_> = pods.iter().filter_map(|pod| self.world.row(pod)).collect();
-                self.lists[watch].pods.items.extend(rows);
+                self.lists[watch].pods.extend(rows);
             }
             Change::Listed { version, restored } => self.pods_listed(watch, Version(version), restored),
             Change::Applied(pod) => {
@@ -250,7 +238,7 @@ impl Driver {
     }
 
     fn pods_listed(&mut self, watch: usize, version: Version, restored: bool) {
-        let rows = std::mem::take(&mut self.lists[watch].pods).items;
+        let rows = std::mem::take(&mut self.lists[watch].pods);
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
         let mut listed: HashSet<(Arc<str>, String)> = HashSet::with_capacity(rows.len());
         for row in rows {
@@ -263,7 +251,9 @@ impl Driver {
         }
         let gone: Vec<_> = self
             .namespaces_of(watch)
-            .flat_map(|namespace| namespace.pods.keys().map(|name| (namespace.name.clone(), name.to_string())))
+            .flat_map(|namespace| {
+                namespace.pods.keys().map(|name| (namespace.name.clone(), name.to_string()))
+            })
             .filter(|pod| !listed.contains(pod))
             .collect();
         for (namespace, name) in gone {
@@ -284,7 +274,8 @@ impl Driver {
     }
 
     fn pod_seen(&mut self, row: PodRow) {
-        let known = self.world.namespaces.get(&row.namespace).and_then(|space| space.pods.get(row.pod.name()));
+        let known =
+            self.world.namespaces.get(&row.namespace).and_then(|space| space.pods.get(row.pod.name()));
         if known.is_some_and(|known| known.version > row.version) {
             return;
         }
@@ -298,8 +289,14 @@ impl Driver {
         let concerned = space.concerned(old.iter().chain([new]));
         let mut facts = Vec::new();
         for source in concerned {
-            let Some(managed) = space.managed.get(&source).filter(|managed| managed.is_synced()) else { continue };
-            facts.extend(pod_facts(old.as_ref(), Some(new), &managed.view, &managed.view).into_iter().map(|event| (managed.key.clone(), event)));
+            let Some(managed) = space.managed.get(&source).filter(|managed| managed.is_synced()) else {
+                continue;
+            };
+            facts.extend(
+                pod_facts(old.as_ref(), Some(new), &managed.view, &managed.view)
+                    .into_iter()
+                    .map(|event| (managed.key.clone(), event)),
+            );
         }
         for (key, event) in facts {
             self.step(&key, event);
@@ -332,8 +329,8 @@ impl Driver {
 
     fn services(&mut self, watch: usize, change: Change<ServiceLite>) {
         match change {
-            Change::Relisting => self.lists[watch].services = Relist { items: Vec::new(), is_open: true },
-            Change::Page(services) => self.lists[watch].services.items.extend(services),
+            Change::Relisting => self.lists[watch].services = Relist::new(),
+            Change::Page(services) => self.lists[watch].services.extend(services),
             Change::Listed { restored, .. } => self.services_listed(watch, restored),
             Change::Applied(service) => self.service_seen(service),
             Change::Deleted(service) => {
@@ -341,12 +338,14 @@ impl Driver {
                 self.service_gone(&namespace, &name, Some(version(&service.metadata)));
             }
             Change::Bookmark(_) => {}
-            Change::Malformed { object, error } => warn!(service = object, "a Service cannot be read: {error}"),
+            Change::Malformed { object, error } => {
+                warn!(service = object, "a Service cannot be read: {error}")
+            }
         }
     }
 
     fn services_listed(&mut self, watch: usize, restored: bool) {
-        let services = std::mem::take(&mut self.lists[watch].services).items;
+        let services = std::mem::take(&mut self.lists[watch].services);
         let listed: HashSet<_> = services.iter().map(|service| names_of(&service.metadata)).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)
@@ -421,8 +420,7 @@ impl Driver {
                 let uid = service.metadata.uid.clone().unwrap_or_default();
                 if self.invalid.insert(uid) {
                     warn!(service = %key, "it opts in, but cannot have a leader: {why}");
-                    let event = self.notices.invalid_service(service, why, self.clock.now());
-                    self.send_notice(namespace, event);
+                    self.send_notice(&Notice::invalid_service(why), &Regarding::from(service));
                 }
                 self.leave(&key, Event::OptedOut);
                 return;
@@ -448,16 +446,15 @@ impl Driver {
         for invalid in &managed.settings.invalid {
             warn!(service = %key, annotation = invalid.annotation, value = %invalid.value, default = invalid.default, "invalid configuration: {}", invalid.why);
         }
-        let announcements: Vec<_> = managed.settings.invalid.iter().cloned().collect();
+        let invalid = managed.settings.invalid.clone();
         let view = managed.view.clone();
         let slices = managed.slice_names(&self.identity);
         let space = self.world.namespace(&key.namespace);
         space.index(&view.source.selector, &key.name);
         space.leaders.insert(leader_service.clone(), key.name.clone());
         space.managed.insert(key.name.clone(), managed);
-        for invalid in announcements {
-            let event = self.notices.invalid_configuration(&view.source, &invalid, self.clock.now());
-            self.send_notice(&key.namespace.clone(), event);
+        for invalid in &invalid {
+            self.send_notice(&Notice::invalid_configuration(invalid, None), &Regarding::from(&*view.source));
         }
         // What is there already: the slices first, for the leader Service makes the election begin.
         for name in slices {
@@ -484,14 +481,15 @@ impl Driver {
             }
             // Foreign for certain, but why is in the object only.
             Some(ServiceFact::Plain(_)) => {
-                self.with(key, |managed, cx, out| managed.service_is_foreign(cx, out));
+                self.with(key, |managed, _, out| managed.service_is_foreign(out));
             }
             None => self.with(key, |managed, cx, out| managed.service_seen(None, cx, out)),
         }
     }
 
     fn leader_service_seen(&mut self, namespace: &str, name: &str, seen: Option<&ServiceLite>) {
-        let Some(source) = self.world.namespaces.get(namespace).and_then(|space| space.leaders.get(name)) else {
+        let Some(source) = self.world.namespaces.get(namespace).and_then(|space| space.leaders.get(name))
+        else {
             return;
         };
         let key = Key { namespace: namespace.into(), name: source.clone() };
@@ -509,7 +507,9 @@ impl Driver {
         if managed.is_leaving {
             return;
         }
-        if managed.view.source.uid != source.uid || managed.view.source.first_family() != source.first_family() {
+        if managed.view.source.uid != source.uid
+            || managed.view.source.first_family() != source.first_family()
+        {
             self.leave(key, Event::ServiceGone);
             return;
         }
@@ -542,7 +542,6 @@ impl Driver {
 
     /// What the election is told about the difference.
     fn changed(&mut self, key: &Key, source: Source, settings: Settings) -> Vec<Event> {
-        let at = self.clock.now();
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return Vec::new() };
         let Some(managed) = space.managed.get_mut(&key.name) else { return Vec::new() };
         let (old_settings, old_view) = (managed.settings.clone(), managed.view.clone());
@@ -554,8 +553,7 @@ impl Driver {
         space.unindex(&old_view.source.selector, &key.name);
         space.index(&view.source.selector, &key.name);
         for invalid in settings.invalid.iter().filter(|invalid| !old_settings.invalid.contains(invalid)) {
-            let event = self.notices.invalid_configuration(&view.source, invalid, at);
-            self.apply.submit(loose(&key.namespace, Request::Notify(Box::new(event))));
+            self.send_notice(&Notice::invalid_configuration(invalid, None), &Regarding::from(&*view.source));
         }
         if !is_synced {
             return Vec::new();
@@ -617,7 +615,8 @@ impl Driver {
             self.sweep_name(&key.namespace, &name);
         }
         let space = self.world.namespaces.get(&key.namespace);
-        let service = space.and_then(|space| space.services.get(&key.name)).and_then(ServiceFact::full).cloned();
+        let service =
+            space.and_then(|space| space.services.get(&key.name)).and_then(ServiceFact::full).cloned();
         if let Some(service) = service {
             self.source_seen(&key.namespace.clone(), &service);
         }
@@ -627,18 +626,20 @@ impl Driver {
 
     fn slices(&mut self, watch: usize, change: Change<SliceLite>) {
         match change {
-            Change::Relisting => self.lists[watch].slices = Relist { items: Vec::new(), is_open: true },
-            Change::Page(slices) => self.lists[watch].slices.items.extend(slices),
+            Change::Relisting => self.lists[watch].slices = Relist::new(),
+            Change::Page(slices) => self.lists[watch].slices.extend(slices),
             Change::Listed { restored, .. } => self.slices_listed(watch, restored),
             Change::Applied(slice) => self.slice_seen(slice),
             Change::Deleted(slice) => self.slice_gone(&slice),
             Change::Bookmark(_) => {}
-            Change::Malformed { object, error } => warn!(slice = object, "an EndpointSlice cannot be read: {error}"),
+            Change::Malformed { object, error } => {
+                warn!(slice = object, "an EndpointSlice cannot be read: {error}")
+            }
         }
     }
 
     fn slices_listed(&mut self, watch: usize, restored: bool) {
-        let slices = std::mem::take(&mut self.lists[watch].slices).items;
+        let slices = std::mem::take(&mut self.lists[watch].slices);
         let listed: HashSet<_> = slices.iter().map(|slice| names_of(&slice.metadata)).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)
@@ -719,7 +720,8 @@ impl Driver {
     fn sweep_slice(&mut self, namespace: &str, name: &str) {
         let Some(space) = self.world.namespaces.get(namespace) else { return };
         let Some(slice) = space.slices.get(name) else { return };
-        let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(crate::names::LABEL_SERVICE_NAME));
+        let service =
+            slice.metadata.labels.as_ref().and_then(|labels| labels.get(crate::names::LABEL_SERVICE_NAME));
         if !self.is_abandoned(space, &slice.metadata, service.map_or(name, String::as_str)) {
             return;
         }
@@ -730,7 +732,9 @@ impl Driver {
 
     fn sweep_name(&mut self, namespace: &str, leader_service: &str) {
         self.sweep_service(namespace, leader_service);
-        for name in [leader_service.to_owned(), format!("{leader_service}-ipv4"), format!("{leader_service}-ipv6")] {
+        for name in
+            [leader_service.to_owned(), format!("{leader_service}-ipv4"), format!("{leader_service}-ipv6")]
+        {
             self.sweep_slice(namespace, &name);
         }
     }
@@ -742,7 +746,8 @@ impl Driver {
         metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
         leader_service: &str,
     ) -> bool {
-        let Some(source) = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SOURCE_SERVICE)) else {
+        let Some(source) = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SOURCE_SERVICE))
+        else {
             return false;
         };
         if metadata.deletion_timestamp.is_some() {
@@ -832,14 +837,20 @@ impl Driver {
             .world
             .namespaces
             .values()
-            .flat_map(|space| space.slices.values().map(|slice| (space.name.clone(), slice.metadata.name.clone())))
+            .flat_map(|space| {
+                space.slices.values().map(|slice| (space.name.clone(), slice.metadata.name.clone()))
+            })
             .collect();
         for (namespace, name) in generated {
             self.sweep_service(&namespace, &name);
         }
         for (namespace, name) in slices {
             let name = name.unwrap_or_default();
-            let Some(slice) = self.world.namespaces.get(&namespace).and_then(|space| space.slices.get(&*name)) else { continue };
+            let Some(slice) =
+                self.world.namespaces.get(&namespace).and_then(|space| space.slices.get(&*name))
+            else {
+                continue;
+            };
             if self.managed_of(&namespace, &slice.clone()).is_none() {
                 self.sweep_slice(&namespace, &name);
             }
@@ -890,8 +901,7 @@ impl Driver {
         let horizon = self.horizon(&key.namespace);
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
         let Some(managed) = space.managed.get_mut(&key.name) else { return };
-        let cx =
-            Surroundings { at, identity: &self.identity, pods: &space.pods, horizon, notices: &self.notices };
+        let cx = Surroundings { at, identity: &self.identity, pods: &space.pods, horizon };
         let mut out = Outcome::default();
         act(managed, &cx, &mut out);
         managed.tend(&cx, &mut out);
@@ -907,18 +917,15 @@ impl Driver {
             out.errands.extend(more.errands);
             out.notices.extend(more.notices);
         }
-        let generation = managed.generation;
+        let (generation, regarding) = (managed.generation, managed.regarding());
         let (can_begin, is_over) = (managed.can_begin(), managed.election.is_over());
         let retired = if managed.serves() { std::mem::take(&mut managed.retired) } else { Vec::new() };
         self.set_alarm(key);
         for (errand, request) in out.errands {
             self.submit(key, generation, errand, request);
         }
-        for notice in out.notices {
-            if let Some(managed) = self.managed(key) {
-                let event = self.notices.announcement(&notice, &managed.view.source, &managed.leader_service, at);
-                self.send_notice(&key.namespace, event);
-            }
+        for notice in &out.notices {
+            self.send_notice(notice, &regarding);
         }
         for name in retired {
             self.sweep_name(&key.namespace, &name);
@@ -935,8 +942,9 @@ impl Driver {
         self.apply.submit(Order { purpose, namespace: key.namespace.to_string(), request });
     }
 
-    fn send_notice(&mut self, namespace: &str, event: k8s_openapi::api::events::v1::Event) {
-        self.apply.submit(loose(namespace, Request::Notify(Box::new(event))));
+    fn send_notice(&mut self, notice: &Notice, regarding: &Regarding) {
+        let event = notice::event(notice, regarding, self.clock.now(), &self.identity.replica);
+        self.apply.submit(loose(&regarding.namespace, Request::Notify(Box::new(event))));
     }
 
     fn answered(&mut self, answer: Answer<Purpose>) {
@@ -975,7 +983,8 @@ impl Driver {
 
     /// After an outage the first answer ends everybody's back-off.
     fn note_reachability(&mut self, failure: Option<&Failure>) {
-        let is_cut_off = failure.is_some_and(|failure| matches!(failure.kind, Kind::Unknown | Kind::Unreachable));
+        let is_cut_off =
+            failure.is_some_and(|failure| matches!(failure.kind, Kind::Unknown | Kind::Unreachable));
         if self.is_cut_off && !is_cut_off {
             self.server_back();
         }
@@ -1023,8 +1032,11 @@ impl Driver {
             }
         }
         for key in due {
-            if let Some(managed) =
-                self.world.namespaces.get_mut(&key.namespace).and_then(|space| space.managed.get_mut(&key.name))
+            if let Some(managed) = self
+                .world
+                .namespaces
+                .get_mut(&key.namespace)
+                .and_then(|space| space.managed.get_mut(&key.name))
             {
                 managed.alarm = None;
                 managed.wake(now);

@@ -12,16 +12,16 @@ const THROTTLED_DEFAULT: Duration = Duration::from_millis(100);
 /// A request that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What to make of it.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The server's words, or ours.
-    pub words: Arc<str>,
+    pub(crate) words: Arc<str>,
 }
 
 /// The kinds of failure that have a path of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// 404.
     NotFound,
     /// 409: the object has changed since.
@@ -44,22 +44,24 @@ pub enum Kind {
 impl Failure {
     /// No answer came in time.
     #[must_use]
-    pub fn timeout(limit: Duration) -> Self {
+    pub(crate) fn timeout(limit: Duration) -> Self {
         Self { kind: Kind::Unknown, words: format!("no answer within {limit:?}").into() }
     }
 
     /// Classifies what the client reports.
     #[must_use]
-    pub fn of(error: &kube::Error) -> Self {
+    pub(crate) fn of(error: &kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => Self { kind: Kind::of(status), words: status.message.as_str().into() },
+            kube::Error::Api(status) => {
+                Self { kind: Kind::of(status), words: status.message.as_str().into() }
+            }
             other => Self { kind: Kind::Unknown, words: crate::client::explain(other).into() },
         }
     }
 
     /// The same, in the words of the machine.
     #[must_use]
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self.kind {
             Kind::NotFound => Outcome::Gone,
             Kind::Conflict => Outcome::Conflict,
@@ -75,7 +77,7 @@ impl Failure {
 
     /// A word for metrics and logs.
     #[must_use]
-    pub const fn category(&self) -> &'static str {
+    pub(crate) const fn category(&self) -> &'static str {
         match self.kind {
             Kind::NotFound => "not_found",
             Kind::Conflict => "conflict",
@@ -101,9 +103,13 @@ impl Kind {
             409 => Self::Conflict,
             429 => Self::Throttled(wait(retry_after)),
             503 if retry_after > 0 => Self::Throttled(wait(retry_after)),
-            403 if has_cause(|cause| cause.reason == "NamespaceTerminating") => Self::Refused { endpoint: false },
+            403 if has_cause(|cause| cause.reason == "NamespaceTerminating") => {
+                Self::Refused { endpoint: false }
+            }
             401 | 403 | 503 => Self::Unreachable,
-            400 | 413 | 422 => Self::Refused { endpoint: has_cause(|cause| cause.field.starts_with("endpoints")) },
+            400 | 413 | 422 => {
+                Self::Refused { endpoint: has_cause(|cause| cause.field.starts_with("endpoints")) }
+            }
             _ => Self::Unknown,
         }
     }

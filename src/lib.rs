@@ -7,15 +7,15 @@
 //! ```
 
 pub mod annotations;
-pub mod apply;
+mod apply;
 pub mod client;
-pub mod clock;
+mod clock;
 pub mod config;
-pub mod driver;
-pub mod failure;
+mod driver;
+mod failure;
 pub mod health;
 pub mod kinds;
-pub mod managed;
+mod managed;
 pub mod names;
 pub mod notice;
 pub mod rows;
@@ -23,4 +23,4 @@ pub mod run;
 pub mod service;
 pub mod slice;
 pub mod watch;
-pub mod world;
+mod world;

@@ -8,14 +8,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use machine::{
-    Effect, Election, Event, Micros, Mirror, Obstruction, OrderId, Phase, Publication, Scope, Standing, Step,
-    Timestamp, Version, Wanted,
+    Effect, Election, Event, Micros, Mirror, Obstruction, OrderId, Phase, Scope, Standing, Step, Timestamp,
+    Version, Wanted,
 };
 
-use crate::annotations::{Invalid, Settings};
+use crate::annotations::Settings;
 use crate::apply::{Request, Target};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Family, ServiceLite, SliceLite, version};
+use crate::notice::{self, Notice, Regarding};
 use crate::rows::{PodRow, View};
 use crate::service::{self, Claim, Place, Source, claim_service, claim_slice};
 use crate::slice::{self, Draft, Observed, observe};
@@ -29,20 +30,20 @@ const BLOCKED_RECHECK: Micros = Micros::from_secs(10);
 
 /// Who this process is.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The installation, `namespace/name`.
-    pub instance: Arc<str>,
+    pub(crate) instance: Arc<str>,
     /// The replica.
-    pub replica: Arc<str>,
+    pub(crate) replica: Arc<str>,
 }
 
 /// A namespace and a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub(crate) struct Key {
     /// The namespace.
-    pub namespace: Arc<str>,
+    pub(crate) namespace: Arc<str>,
     /// The source Service's name.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
 }
 
 impl std::fmt::Display for Key {
@@ -53,7 +54,7 @@ impl std::fmt::Display for Key {
 
 /// What an order is for, as far as one Service is concerned.
 #[derive(Debug)]
-pub enum Errand {
+pub(crate) enum Errand {
     /// The election's write of the authority slice.
     Publish { id: OrderId, creates: bool },
     /// The election's read of the authority slice.
@@ -84,47 +85,36 @@ pub enum Errand {
 
 /// What the election should be told next, and what to send.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Facts for the election.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Requests to send.
-    pub errands: Vec<(Errand, Request)>,
+    pub(crate) errands: Vec<(Errand, Request)>,
     /// What people should be told besides the election's own notices.
-    pub notices: Vec<Announcement>,
-}
-
-/// What the controller, not the election, tells people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Announcement {
-    /// The leader Service was created.
-    LeaderServiceCreated,
-    /// The leader Service routes to a pod for the first time.
-    LeaderRoutingAvailable,
-    /// An annotation of the Service or of a pod could not be understood.
-    InvalidConfiguration(Invalid),
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// A source Service that opted in.
-pub struct Managed {
+pub(crate) struct Managed {
     /// Which Service.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Tells this election's orders from those of an earlier one of the same Service.
-    pub generation: u32,
+    pub(crate) generation: u32,
     /// The Service and its settings, as far as they decide where a pod can be reached.
-    pub view: View,
+    pub(crate) view: View,
     /// The Service's settings.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// The leader Service's name.
-    pub leader_service: Arc<str>,
+    pub(crate) leader_service: Arc<str>,
     /// Names that the leader Service had before; its objects go once the new ones serve.
-    pub retired: Vec<Arc<str>>,
+    pub(crate) retired: Vec<Arc<str>>,
     /// The election.
-    pub election: Election,
+    pub(crate) election: Election,
     /// The moment for which the driver has set its alarm.
-    pub alarm: Option<Timestamp>,
+    pub(crate) alarm: Option<Timestamp>,
     is_synced: bool,
     /// The Service opted out or is gone; what is ours is being removed.
-    pub is_leaving: bool,
+    pub(crate) is_leaving: bool,
     /// An epoch that the election must not fall below: of the slice under a former name.
     former_epoch: Option<machine::Epoch>,
     /// The authority slice as last known.
@@ -182,7 +172,7 @@ impl Pace {
 impl Managed {
     /// A Service that opts in now.
     #[must_use]
-    pub fn new(key: Key, generation: u32, source: Source, settings: Settings) -> Self {
+    pub(crate) fn new(key: Key, generation: u32, source: Source, settings: Settings) -> Self {
         let leader_service = settings
             .leader_service_name
             .clone()
@@ -210,9 +200,10 @@ impl Managed {
 
     /// The same Service under another leader name: what stood under the old one is left for later.
     #[must_use]
-    pub fn renamed(self, generation: u32, source: Source, settings: Settings) -> Self {
+    pub(crate) fn renamed(self, generation: u32, source: Source, settings: Settings) -> Self {
         let mut new = Self::new(self.key, generation, source, settings);
-        new.former_epoch = self.election.published().and_then(|publication| publication.epoch).max(self.former_epoch);
+        new.former_epoch =
+            self.election.published().and_then(|publication| publication.epoch).max(self.former_epoch);
         new.retired = self.retired;
         new.retired.push(self.leader_service);
         new.retired.retain(|name| *name != new.leader_service);
@@ -223,39 +214,46 @@ impl Managed {
         Place { view: &self.view, leader_service: &self.leader_service, instance: &identity.instance }
     }
 
+    /// The Service that notices are about.
+    #[must_use]
+    pub(crate) fn regarding(&self) -> Regarding {
+        Regarding::from(&*self.view.source)
+    }
+
     fn first_family(&self) -> Family {
         self.view.source.first_family()
     }
 
     /// The names of the slices that are ours to write: the authority's, then the second family's.
     #[must_use]
-    pub fn slice_names(&self, identity: &Identity) -> Vec<String> {
+    pub(crate) fn slice_names(&self, identity: &Identity) -> Vec<String> {
         let place = self.place(identity);
         self.view.source.families.iter().map(|family| slice::name(&place, *family)).collect()
     }
 
     /// Whether the election was told how things stand.
     #[must_use]
-    pub const fn is_synced(&self) -> bool {
+    pub(crate) const fn is_synced(&self) -> bool {
         self.is_synced
     }
 
     /// Whether the leader Service stands and nothing foreign is in our place, so that an election can begin.
     #[must_use]
-    pub fn can_begin(&self) -> bool {
+    pub(crate) fn can_begin(&self) -> bool {
         !self.is_synced && self.service.observed.is_some() && self.service.obstruction.is_none()
     }
 
     /// The wishes that an election has to know before it begins.
     #[must_use]
-    pub fn wishes(&self) -> Vec<Event> {
+    pub(crate) fn wishes(&self) -> Vec<Event> {
         let pause = self.settings.pause.map(|pause| Event::Paused { until: pause.until });
-        let switchover = self.settings.switchover.clone().map(|request| Event::SwitchoverRequested { request });
+        let switchover =
+            self.settings.switchover.clone().map(|request| Event::SwitchoverRequested { request });
         pause.into_iter().chain(switchover).collect()
     }
 
     /// The fact with which an election begins, or begins anew.
-    pub fn begin(&mut self, members: Vec<machine::Member>, horizon: Version, at: Timestamp) -> Event {
+    pub(crate) fn begin(&mut self, members: Vec<machine::Member>, horizon: Version, at: Timestamp) -> Event {
         self.is_synced = true;
         Event::Synced { members, standing: self.standing(horizon, at) }
     }
@@ -270,12 +268,12 @@ impl Managed {
     }
 
     /// Notes when the cause of the coming write happened.
-    pub fn triggered(&mut self, at: Timestamp) {
+    pub(crate) fn triggered(&mut self, at: Timestamp) {
         self.triggered = Some(at);
     }
 
     /// Turns the election's orders into requests.
-    pub fn carry_out(&mut self, step: Step, cx: &Surroundings<'_>) -> Outcome {
+    pub(crate) fn carry_out(&mut self, step: Step, cx: &Surroundings<'_>) -> Outcome {
         let mut out = Outcome::default();
         for effect in step.effects {
             match effect {
@@ -286,14 +284,16 @@ impl Managed {
                 }
                 Effect::Confirm { id, pod } => {
                     let (name, uid) = (pod.name().to_owned(), pod.uid().to_owned());
-                    out.errands.push((Errand::Confirm { id, name: name.clone(), uid }, Request::ReadPod(name)));
+                    out.errands
+                        .push((Errand::Confirm { id, name: name.clone(), uid }, Request::ReadPod(name)));
                 }
                 Effect::Mirror { id, mirror } => {
                     self.service.mirror = Some(mirror);
                     self.service.mirror_order = Some(id);
                 }
                 Effect::Notify { id, notice } => {
-                    let event = cx.notices.election(&notice, &self.view.source, cx.at);
+                    let notice = Notice::election(&notice, self.election.state().epoch());
+                    let event = notice::event(&notice, &self.regarding(), cx.at, &cx.identity.replica);
                     out.errands.push((Errand::Notify { id }, Request::Notify(Box::new(event))));
                 }
                 Effect::Remove { id, scope } => {
@@ -334,7 +334,8 @@ impl Managed {
             Some(slice) => {
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
-                let request = if creates { Request::CreateSlice(slice) } else { Request::ReplaceSlice(slice) };
+                let request =
+                    if creates { Request::CreateSlice(slice) } else { Request::ReplaceSlice(slice) };
                 out.errands.push((Errand::Publish { id, creates }, request));
             }
         }
@@ -362,7 +363,7 @@ impl Managed {
     }
 
     /// Brings the leader Service and the second slice in line with what is wanted.
-    pub fn tend(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
+    pub(crate) fn tend(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
         if self.is_leaving {
             return;
         }
@@ -440,7 +441,12 @@ impl Managed {
     }
 
     /// The Service that has the leader Service's name is now this; `None` if there is none, as of `seen`.
-    pub fn service_seen(&mut self, seen: Option<&ServiceLite>, cx: &Surroundings<'_>, out: &mut Outcome) {
+    pub(crate) fn service_seen(
+        &mut self,
+        seen: Option<&ServiceLite>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
         let Some(seen) = seen else {
             if let Some(gone) = self.service.observed.take() {
                 self.service.former_ips =
@@ -468,13 +474,20 @@ impl Managed {
                     out.errands.push((Errand::ReplaceService, Request::Delete(vec![target])));
                 }
             }
-            Claim::Foreign(why) => {
-                self.service.observed = None;
-                let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
-                self.service.obstruction = Some(words.clone());
-                out.events.push(Event::Blocked { by: Obstruction::Service(words) });
-            }
+            Claim::Foreign(why) => self.obstruct_service(&why, out),
         }
+    }
+
+    /// A Service that nobody annotated for us has the leader Service's name.
+    pub(crate) fn service_is_foreign(&mut self, out: &mut Outcome) {
+        self.obstruct_service("it was not made by zen-lead", out);
+    }
+
+    fn obstruct_service(&mut self, why: &str, out: &mut Outcome) {
+        self.service.observed = None;
+        let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
+        self.service.obstruction = Some(words.clone());
+        out.events.push(Event::Blocked { by: Obstruction::Service(words) });
     }
 
     fn unobstruct_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
@@ -485,7 +498,7 @@ impl Managed {
     }
 
     /// A slice of one of our names is now this.
-    pub fn slice_seen(&mut self, seen: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
+    pub(crate) fn slice_seen(&mut self, seen: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
         let name = seen.metadata.name.as_deref().unwrap_or_default();
         let families = self.view.source.families.clone();
         let Some(family) =
@@ -577,7 +590,7 @@ impl Managed {
     }
 
     /// A slice of one of our names was deleted, or lost our label; this was its last state.
-    pub fn slice_gone(&mut self, last: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
+    pub(crate) fn slice_gone(&mut self, last: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
         let name = last.metadata.name.as_deref().unwrap_or_default();
         let names = self.slice_names(cx.identity);
         let is_old = |known: &Observed| {
@@ -591,7 +604,11 @@ impl Managed {
             if self.recheck.take().is_some() {
                 out.events.push(Event::Unblocked { standing: self.standing(cx.horizon, cx.at) });
             } else {
-                out.events.push(Event::PublicationObserved { published: None, horizon: cx.horizon, by: None });
+                out.events.push(Event::PublicationObserved {
+                    published: None,
+                    horizon: cx.horizon,
+                    by: None,
+                });
             }
         } else if names.get(1).is_some_and(|second| second == name) {
             self.second.obstructed = false;
@@ -602,7 +619,7 @@ impl Managed {
     }
 
     /// The answer to an errand.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         errand: Errand,
         result: Result<crate::apply::Reply, Failure>,
@@ -732,7 +749,8 @@ impl Managed {
     fn routes(&mut self, slice: &SliceLite, out: &mut Outcome) {
         if self.service.is_new && !slice.endpoints.is_empty() {
             self.service.is_new = false;
-            out.notices.push(Announcement::LeaderRoutingAvailable);
+            let leader = self.election.state().pod().cloned();
+            out.notices.push(Notice::leader_routing_available(&self.leader_service, leader));
         }
     }
 
@@ -750,7 +768,7 @@ impl Managed {
                 self.service.pace = Pace::default();
                 if creates {
                     self.service.is_new = true;
-                    out.notices.push(Announcement::LeaderServiceCreated);
+                    out.notices.push(Notice::leader_service_created(&self.leader_service));
                 }
                 self.service_seen(Some(&service), cx, out);
             }
@@ -831,13 +849,13 @@ impl Managed {
 
     /// A look for slices of others.
     #[must_use]
-    pub fn look_for_strays(&self) -> (Errand, Request) {
+    pub(crate) fn look_for_strays(&self) -> (Errand, Request) {
         (Errand::Strays, Request::ListSlices(self.leader_service.to_string()))
     }
 
     /// When something is to be done although nothing happens.
     #[must_use]
-    pub fn deadline(&self) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let is_waiting = |pace: &Pace, open: bool| {
             (!open && pace.until > Timestamp(0) && pace.until < Timestamp(u64::MAX)).then_some(pace.until)
         };
@@ -847,7 +865,7 @@ impl Managed {
     }
 
     /// A back-off that is over has done its work: only another failure starts the next.
-    pub fn wake(&mut self, at: Timestamp) {
+    pub(crate) fn wake(&mut self, at: Timestamp) {
         for pace in [&mut self.service.pace, &mut self.second.pace] {
             if pace.is_over(at) && pace.until > Timestamp(0) {
                 pace.until = Timestamp(0);
@@ -857,37 +875,29 @@ impl Managed {
 
     /// Whether what stood under former names can go: the new ones serve, or there is nobody to serve.
     #[must_use]
-    pub fn serves(&self) -> bool {
+    pub(crate) fn serves(&self) -> bool {
         self.is_synced
             && self.election.is_settled()
             && matches!(self.election.state().phase(), Phase::Elected | Phase::Draining | Phase::Leaderless)
     }
 
-    /// What the election last knew to be published.
+    /// The epoch's text in the authority slice, if it is not valid.
     #[must_use]
-    pub fn published(&self) -> Option<&Publication> {
-        self.election.published()
-    }
-
-    /// The field manager that last wrote the authority slice, if it was not ours.
-    #[must_use]
-    pub fn epoch_report(&self) -> Option<&str> {
+    pub(crate) fn epoch_report(&self) -> Option<&str> {
         self.authority.as_ref()?.invalid_epoch.as_deref()
     }
 }
 
 /// What is around a Service when something happens to it.
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// Now.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Who we are.
-    pub identity: &'a Identity,
+    pub(crate) identity: &'a Identity,
     /// All pods of the namespace, by name.
-    pub pods: &'a std::collections::HashMap<Arc<str>, PodRow>,
+    pub(crate) pods: &'a std::collections::HashMap<Arc<str>, PodRow>,
     /// How new they are.
-    pub horizon: Version,
-    /// How notices are made.
-    pub notices: &'a crate::notice::Notices,
+    pub(crate) horizon: Version,
 }
 
 impl Surroundings<'_> {
@@ -910,4 +920,3 @@ fn target(is_service: bool, metadata: &k8s_openapi::apimachinery::pkg::apis::met
         version: version(metadata).0,
     }
 }
-

@@ -14,34 +14,34 @@ use crate::{annotations, kinds};
 
 /// All namespaces that are watched.
 #[derive(Default)]
-pub struct World {
+pub(crate) struct World {
     /// By name; ordered, so that whatever walks over them does so the same way each time.
-    pub namespaces: BTreeMap<Arc<str>, Namespace>,
+    pub(crate) namespaces: BTreeMap<Arc<str>, Namespace>,
     /// Texts that many pods share.
-    pub interner: Interner,
+    pub(crate) interner: Interner,
 }
 
 /// One namespace.
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// Its name.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// All its pods, by name.
-    pub pods: HashMap<Arc<str>, PodRow>,
+    pub(crate) pods: HashMap<Arc<str>, PodRow>,
     /// All its Services, by name.
-    pub services: HashMap<Arc<str>, ServiceFact>,
+    pub(crate) services: HashMap<Arc<str>, ServiceFact>,
     /// The slices that carry our label, by name.
-    pub slices: HashMap<Arc<str>, SliceLite>,
+    pub(crate) slices: HashMap<Arc<str>, SliceLite>,
     /// The Services that opted in, by name.
-    pub managed: BTreeMap<Arc<str>, Managed>,
+    pub(crate) managed: BTreeMap<Arc<str>, Managed>,
     /// Which source Services a pod with this label can belong to.
     by_label: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Which source Service a leader Service's name stands for.
-    pub leaders: HashMap<Arc<str>, Arc<str>>,
+    pub(crate) leaders: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// What is kept of a Service.
 #[derive(Debug)]
-pub enum ServiceFact {
+pub(crate) enum ServiceFact {
     /// Neither opted in nor ours: only that it exists.
     Plain(Version),
     /// Opted in, or made by zen-lead.
@@ -51,7 +51,7 @@ pub enum ServiceFact {
 impl ServiceFact {
     /// Keeps as much as matters.
     #[must_use]
-    pub fn of(service: ServiceLite) -> Self {
+    pub(crate) fn of(service: ServiceLite) -> Self {
         let opts_in = service.metadata.annotations.as_ref().is_some_and(annotations::opts_in);
         if opts_in || is_generated(&service) {
             Self::Full(Box::new(service))
@@ -62,7 +62,7 @@ impl ServiceFact {
 
     /// The Service's version.
     #[must_use]
-    pub fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Version {
         match self {
             Self::Plain(version) => *version,
             Self::Full(service) => version(&service.metadata),
@@ -71,7 +71,7 @@ impl ServiceFact {
 
     /// All of it, if it was kept.
     #[must_use]
-    pub fn full(&self) -> Option<&ServiceLite> {
+    pub(crate) fn full(&self) -> Option<&ServiceLite> {
         match self {
             Self::Plain(_) => None,
             Self::Full(service) => Some(service),
@@ -81,7 +81,7 @@ impl ServiceFact {
 
 impl World {
     /// The namespace, made if it is new.
-    pub fn namespace(&mut self, name: &str) -> &mut Namespace {
+    pub(crate) fn namespace(&mut self, name: &str) -> &mut Namespace {
         if !self.namespaces.contains_key(name) {
             let name: Arc<str> = name.into();
             self.namespaces.insert(name.clone(), Namespace::new(name));
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// The row of a pod as the API server describes it.
-    pub fn row(&mut self, pod: &PodLite) -> Option<PodRow> {
+    pub(crate) fn row(&mut self, pod: &PodLite) -> Option<PodRow> {
         PodRow::new(pod, &mut self.interner)
     }
 }
@@ -110,17 +110,17 @@ impl Namespace {
 
     /// Whether nothing is known of it any more.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pods.is_empty() && self.services.is_empty() && self.slices.is_empty() && self.managed.is_empty()
     }
 
     /// From now on pods that match `selector` concern `source`.
-    pub fn index(&mut self, selector: &Selector, source: &Arc<str>) {
+    pub(crate) fn index(&mut self, selector: &Selector, source: &Arc<str>) {
         self.by_label.entry(selector.index_pair().clone()).or_default().insert(source.clone());
     }
 
     /// The opposite of [`Self::index`].
-    pub fn unindex(&mut self, selector: &Selector, source: &str) {
+    pub(crate) fn unindex(&mut self, selector: &Selector, source: &str) {
         let pair = selector.index_pair();
         if let Some(sources) = self.by_label.get_mut(pair) {
             sources.remove(source);
@@ -132,7 +132,7 @@ impl Namespace {
 
     /// The sources that a pod with one of these rows can concern.
     #[must_use]
-    pub fn concerned<'a>(&self, rows: impl IntoIterator<Item = &'a PodRow>) -> BTreeSet<Arc<str>> {
+    pub(crate) fn concerned<'a>(&self, rows: impl IntoIterator<Item = &'a PodRow>) -> BTreeSet<Arc<str>> {
         let labels = rows.into_iter().flat_map(PodRow::labels);
         labels.filter_map(|label| self.by_label.get(label)).flatten().cloned().collect()
     }
