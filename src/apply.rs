@@ -10,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ObjectList;
@@ -179,13 +180,6 @@ impl<T: Send + 'static> Apply<T> {
         !self.running.is_empty()
     }
 
-    /// Orders that wait for their turn.
-    #[must_use]
-    pub(crate) fn waiting(&self) -> usize {
-        let lane = |lane: &Lane<T>| lane.waiting.len() + lane.notices.len();
-        lane(&self.publications) + lane(&self.side)
-    }
-
     /// The next answer; waits for ever if nothing is in flight.
     pub(crate) async fn answer(&mut self) -> Answer<T> {
         let Some(done) = self.running.join_next().await else { return std::future::pending().await };
@@ -217,7 +211,7 @@ impl<T: Send + 'static> Apply<T> {
             let limit = request.time_limit();
             let result = if dry_run && request.is_write() {
                 info!(dry_run, namespace, "would send: {request}");
-                Ok(Reply::Done)
+                Ok(request.pretend())
             } else {
                 match timeout(limit, request.send(&client, &namespace)).await {
                     Ok(result) => result.map_err(|error| Failure::of(&error)),
@@ -260,6 +254,26 @@ impl Request {
             | Self::Delete(_)
             | Self::Notify(_) => true,
             Self::ReadSlice(_) | Self::ListSlices(_) | Self::ReadPod(_) | Self::ReadService(_) => false,
+        }
+    }
+
+    /// What the API server would answer, as far as what follows depends on it. An object that was not written
+    /// keeps its version, so that whatever really happens to it is news.
+    fn pretend(self) -> Reply {
+        match self {
+            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) => {
+                same(&*slice).map_or(Reply::Done, |slice| Reply::Slice(Box::new(slice)))
+            }
+            Self::CreateService(service) => {
+                same(&*service).map_or(Reply::Done, |service| Reply::Service(Box::new(service)))
+            }
+            Self::ReadSlice(_)
+            | Self::ListSlices(_)
+            | Self::ReadPod(_)
+            | Self::PatchService(..)
+            | Self::ReadService(_)
+            | Self::Delete(_)
+            | Self::Notify(_) => Reply::Done,
         }
     }
 
@@ -312,9 +326,24 @@ impl std::fmt::Display for Request {
 }
 
 impl Target {
+    /// The object with this metadata.
+    pub(crate) fn of(is_service: bool, metadata: &ObjectMeta) -> Self {
+        Self {
+            is_service,
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: crate::kinds::version(metadata).0,
+        }
+    }
+
     const fn kind(&self) -> &'static str {
         if self.is_service { "service" } else { "endpointslice" }
     }
+}
+
+/// The object as it would be read back.
+fn same<K: Serialize, R: DeserializeOwned>(object: &K) -> Option<R> {
+    serde_json::from_value(serde_json::to_value(object).ok()?).ok()
 }
 
 /// What is read of an answer that nobody needs.

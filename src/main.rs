@@ -1,5 +1,6 @@
 //! The `zen-lead` binary.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
 
 fn log_to_stderr(args: &RunArgs) {
     let filter = EnvFilter::new(args.log_filter());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match args.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),

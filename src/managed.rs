@@ -135,6 +135,8 @@ struct LeaderService {
     mirror: Option<Mirror>,
     mirror_order: Option<OrderId>,
     former_ips: Vec<IpAddr>,
+    /// Something changed that it may have to follow.
+    is_due: bool,
     open: bool,
     pace: Pace,
     /// We created it, and it has not routed to anybody yet.
@@ -273,11 +275,10 @@ impl Managed {
     }
 
     /// Turns the election's orders into requests.
-    pub(crate) fn carry_out(&mut self, step: Step, cx: &Surroundings<'_>) -> Outcome {
-        let mut out = Outcome::default();
+    pub(crate) fn carry_out(&mut self, step: Step, cx: &Surroundings<'_>, out: &mut Outcome) {
         for effect in step.effects {
             match effect {
-                Effect::Publish { id, wanted, based_on } => self.publish(id, &wanted, based_on, cx, &mut out),
+                Effect::Publish { id, wanted, based_on } => self.publish(id, &wanted, based_on, cx, out),
                 Effect::Read { id } => {
                     let name = slice::name(&self.place(cx.identity), self.first_family());
                     out.errands.push((Errand::Read { id }, Request::ReadSlice(name)));
@@ -290,6 +291,7 @@ impl Managed {
                 Effect::Mirror { id, mirror } => {
                     self.service.mirror = Some(mirror);
                     self.service.mirror_order = Some(id);
+                    self.service.is_due = true;
                 }
                 Effect::Notify { id, notice } => {
                     let notice = Notice::election(&notice, self.election.state().epoch());
@@ -302,8 +304,6 @@ impl Managed {
                 }
             }
         }
-        self.tend(cx, &mut out);
-        out
     }
 
     fn publish(
@@ -345,7 +345,7 @@ impl Managed {
     fn targets(&self, scope: Scope, identity: &Identity) -> Vec<Target> {
         let mut targets = Vec::new();
         if let Some(service) = self.service.observed.as_ref().filter(|_| scope == Scope::Everything) {
-            targets.push(target(true, &service.metadata));
+            targets.push(Target::of(true, &service.metadata));
         }
         let place = self.place(identity);
         let families = self.view.source.families.iter();
@@ -377,9 +377,11 @@ impl Managed {
     }
 
     fn tend_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
-        if self.service.open || self.service.obstruction.is_some() || !self.service.pace.is_over(cx.at) {
+        let service = &self.service;
+        if !service.is_due || service.open || service.obstruction.is_some() || !service.pace.is_over(cx.at) {
             return;
         }
+        self.service.is_due = false;
         let place = self.place(cx.identity);
         let (errand, request) = match &self.service.observed {
             None => {
@@ -447,6 +449,7 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
+        self.service.is_due = true;
         let Some(seen) = seen else {
             if let Some(gone) = self.service.observed.take() {
                 self.service.former_ips =
@@ -470,7 +473,7 @@ impl Managed {
                 self.service.observed = None;
                 if !self.service.open {
                     self.service.open = true;
-                    let target = target(true, &seen.metadata);
+                    let target = Target::of(true, &seen.metadata);
                     out.errands.push((Errand::ReplaceService, Request::Delete(vec![target])));
                 }
             }
@@ -513,7 +516,7 @@ impl Managed {
         if family == self.first_family() {
             self.authority_seen(seen, claim, observed, None, cx, out);
         } else {
-            self.second_seen(seen, claim, observed, out);
+            self.second_seen(seen, &claim, observed, out);
         }
     }
 
@@ -547,7 +550,7 @@ impl Managed {
             }
             Claim::Stale(_) => {
                 self.authority = None;
-                let target = target(false, &seen.metadata);
+                let target = Target::of(false, &seen.metadata);
                 out.errands.push((Errand::ReplaceSlice { read }, Request::Delete(vec![target])));
             }
             Claim::Foreign(why) => {
@@ -568,7 +571,7 @@ impl Managed {
         })
     }
 
-    fn second_seen(&mut self, seen: &SliceLite, claim: Claim, observed: Observed, out: &mut Outcome) {
+    fn second_seen(&mut self, seen: &SliceLite, claim: &Claim, observed: Observed, out: &mut Outcome) {
         let is_old = |known: &Observed| known.publication.version > observed.publication.version;
         if self.second.observed.as_ref().is_some_and(is_old) {
             return;
@@ -579,7 +582,8 @@ impl Managed {
                 self.second.observed = None;
                 if !self.second.open {
                     self.second.open = true;
-                    out.errands.push((Errand::Second, Request::Delete(vec![target(false, &seen.metadata)])));
+                    out.errands
+                        .push((Errand::Second, Request::Delete(vec![Target::of(false, &seen.metadata)])));
                 }
             }
             Claim::Foreign(_) => {
@@ -656,6 +660,7 @@ impl Managed {
             Errand::LeaderService { creates } => self.service_written(creates, result, cx, out),
             Errand::FindService => {
                 self.service.open = false;
+                self.service.is_due = true;
                 match result {
                     Ok(Reply::Service(service)) => self.service_seen(Some(&service), cx, out),
                     Err(failure) if failure.kind == Kind::NotFound => self.service_seen(None, cx, out),
@@ -664,6 +669,7 @@ impl Managed {
             }
             Errand::ReplaceService => {
                 self.service.open = false;
+                self.service.is_due = true;
                 if result.is_err() {
                     self.service.pace.fail(cx.at);
                 }
@@ -700,7 +706,6 @@ impl Managed {
                 }
             }
         }
-        self.tend(cx, out);
     }
 
     fn read(&mut self, slice: &SliceLite, read: Option<OrderId>, cx: &Surroundings<'_>, out: &mut Outcome) {
@@ -763,6 +768,7 @@ impl Managed {
     ) {
         use crate::apply::Reply;
         self.service.open = false;
+        self.service.is_due = true;
         match result {
             Ok(Reply::Service(service)) => {
                 self.service.pace = Pace::default();
@@ -838,7 +844,7 @@ impl Managed {
             let owners = metadata.owner_references.as_deref().unwrap_or_default();
             let is_of_leader = leader_uid.is_some_and(|uid| owners.iter().any(|owner| owner.uid == uid));
             if is_of_leader {
-                out.errands.push((Errand::Strays, Request::Delete(vec![target(false, metadata)])));
+                out.errands.push((Errand::Strays, Request::Delete(vec![Target::of(false, metadata)])));
             } else {
                 tracing::warn!(service = %self.key, leader_service = %self.leader_service, slice = name,
                     "an EndpointSlice that is not ours carries the leader Service's name: \
@@ -867,10 +873,24 @@ impl Managed {
     /// A back-off that is over has done its work: only another failure starts the next.
     pub(crate) fn wake(&mut self, at: Timestamp) {
         for pace in [&mut self.service.pace, &mut self.second.pace] {
-            if pace.is_over(at) && pace.until > Timestamp(0) {
+            if pace.is_over(at) {
                 pace.until = Timestamp(0);
             }
         }
+        self.service.is_due = true;
+    }
+
+    /// The Service asks for something else: what follows from it has to be looked at.
+    pub(crate) fn reconsider(&mut self) {
+        self.service.is_due = true;
+    }
+
+    /// The former names whose objects can go now.
+    pub(crate) fn take_retired(&mut self) -> Vec<Arc<str>> {
+        if self.retired.is_empty() || !self.serves() {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.retired)
     }
 
     /// Whether what stood under former names can go: the new ones serve, or there is nobody to serve.
@@ -879,12 +899,6 @@ impl Managed {
         self.is_synced
             && self.election.is_settled()
             && matches!(self.election.state().phase(), Phase::Elected | Phase::Draining | Phase::Leaderless)
-    }
-
-    /// The epoch's text in the authority slice, if it is not valid.
-    #[must_use]
-    pub(crate) fn epoch_report(&self) -> Option<&str> {
-        self.authority.as_ref()?.invalid_epoch.as_deref()
     }
 }
 
@@ -909,14 +923,5 @@ impl Surroundings<'_> {
         let row = self.pods.values().find(|row| row.pod.uid() == uid)?;
         row.membership(&view.source.selector).ok()?;
         Some(row.member(view))
-    }
-}
-
-fn target(is_service: bool, metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Target {
-    Target {
-        is_service,
-        name: metadata.name.clone().unwrap_or_default(),
-        uid: metadata.uid.clone().unwrap_or_default(),
-        version: version(metadata).0,
     }
 }

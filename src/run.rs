@@ -150,10 +150,10 @@ impl Watches<'_> {
 
 /// Tells the driver when a watch works again: what waits for the API server need not wait any longer.
 async fn tell_of_return(status: WatchStatus, sink: mpsc::Sender<Feed>) -> &'static str {
-    let mut states = status.subscribe();
+    let mut changes = status.subscribe();
     let mut was_down = false;
-    while states.changed().await.is_ok() {
-        let phase = states.borrow_and_update().phase.clone();
+    while changes.changed().await.is_ok() {
+        let phase = changes.borrow_and_update().phase.clone();
         match phase {
             Phase::Disconnected(_) => was_down = true,
             Phase::Live if was_down => {

@@ -108,12 +108,6 @@ impl Namespace {
         }
     }
 
-    /// Whether nothing is known of it any more.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pods.is_empty() && self.services.is_empty() && self.slices.is_empty() && self.managed.is_empty()
-    }
-
     /// From now on pods that match `selector` concern `source`.
     pub(crate) fn index(&mut self, selector: &Selector, source: &Arc<str>) {
         self.by_label.entry(selector.index_pair().clone()).or_default().insert(source.clone());

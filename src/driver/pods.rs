@@ -1,0 +1,158 @@
+//! Pods: every one is kept as a row, and told to the elections that it concerns.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use machine::{Departure, Event, Version};
+use tracing::warn;
+
+use super::Driver;
+use crate::kinds::{PodLite, version};
+use crate::rows::{PodRow, View, event_for};
+use crate::watch::Change;
+
+impl Driver {
+    pub(super) fn pods(&mut self, watch: usize, change: Change<PodLite>) {
+        match change {
+            Change::Relisting => self.lists[watch].pods = Vec::new(),
+            Change::Page(pods) => {
+                let rows: Vec<_> = pods.iter().filter_map(|pod| self.world.row(pod)).collect();
+                self.lists[watch].pods.extend(rows);
+            }
+            Change::Listed { version, restored } => self.pods_listed(watch, Version(version), restored),
+            Change::Applied(pod) => {
+                self.saw(watch, version(&pod.metadata));
+                if let Some(row) = self.world.row(&pod) {
+                    self.pod_seen(row);
+                }
+            }
+            Change::Deleted(pod) => {
+                self.saw(watch, version(&pod.metadata));
+                let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+                let name = pod.metadata.name.as_deref().unwrap_or_default();
+                self.pod_gone(namespace, name, pod.metadata.uid.as_deref());
+            }
+            Change::Bookmark(version) => self.saw(watch, Version(version)),
+            Change::Malformed { object, error } => warn!(pod = object, "a pod cannot be read: {error}"),
+        }
+    }
+
+    pub(super) fn saw(&mut self, watch: usize, version: Version) {
+        let horizon = &mut self.lists[watch].horizon;
+        *horizon = (*horizon).max(version);
+    }
+
+    pub(super) fn pods_listed(&mut self, watch: usize, version: Version, restored: bool) {
+        let rows = std::mem::take(&mut self.lists[watch].pods);
+        self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
+        let mut listed: HashSet<(Arc<str>, String)> = HashSet::with_capacity(rows.len());
+        for row in rows {
+            listed.insert((row.namespace.clone(), row.pod.name().to_owned()));
+            if restored {
+                self.put_pod(row);
+            } else {
+                self.pod_seen(row);
+            }
+        }
+        let gone: Vec<_> = self
+            .namespaces_of(watch)
+            .flat_map(|namespace| {
+                namespace.pods.keys().map(|name| (namespace.name.clone(), name.to_string()))
+            })
+            .filter(|pod| !listed.contains(pod))
+            .collect();
+        for (namespace, name) in gone {
+            self.pod_gone(&namespace, &name, None);
+        }
+        self.lists[watch].listed[0] = true;
+        self.listed(watch, restored);
+    }
+
+    /// Rows are kept of all pods, also of those that concern nobody yet.
+    pub(super) fn put_pod(&mut self, row: PodRow) -> Option<PodRow> {
+        let namespace = self.world.namespace(&row.namespace.clone());
+        if let Some(known) = namespace.pods.get_mut(row.pod.name()) {
+            return Some(std::mem::replace(known, row));
+        }
+        namespace.pods.insert(row.pod.name().into(), row);
+        None
+    }
+
+    pub(super) fn pod_seen(&mut self, row: PodRow) {
+        let known =
+            self.world.namespaces.get(&row.namespace).and_then(|space| space.pods.get(row.pod.name()));
+        if known.is_some_and(|known| known.version > row.version) {
+            return;
+        }
+        let (namespace, name) = (row.namespace.clone(), row.pod.name().to_owned());
+        let old = self.put_pod(row);
+        if !self.is_armed {
+            return;
+        }
+        let Some(space) = self.world.namespaces.get(&namespace) else { return };
+        let Some(new) = space.pods.get(&*name) else { return };
+        let concerned = space.concerned(old.iter().chain([new]));
+        let mut facts = Vec::new();
+        for source in concerned {
+            let Some(managed) = space.managed.get(&source).filter(|managed| managed.is_synced()) else {
+                continue;
+            };
+            facts.extend(
+                pod_facts(old.as_ref(), Some(new), &managed.view, &managed.view)
+                    .into_iter()
+                    .map(|event| (managed.key.clone(), event)),
+            );
+        }
+        for (key, event) in facts {
+            self.step(&key, event);
+        }
+    }
+
+    /// `uid`: whose end was seen; none: whoever has that name is gone.
+    pub(super) fn pod_gone(&mut self, namespace: &str, name: &str, uid: Option<&str>) {
+        let Some(space) = self.world.namespaces.get_mut(namespace) else { return };
+        if space.pods.get(name).is_none_or(|row| uid.is_some_and(|uid| uid != row.pod.uid())) {
+            return;
+        }
+        let Some(row) = space.pods.remove(name) else { return };
+        if !self.is_armed {
+            return;
+        }
+        let sources = space.concerned([&row]);
+        let keys: Vec<_> = sources
+            .iter()
+            .filter_map(|source| space.managed.get(source))
+            .filter(|managed| managed.is_synced() && row.membership(&managed.view.source.selector).is_ok())
+            .map(|managed| managed.key.clone())
+            .collect();
+        for key in keys {
+            self.step(&key, Event::PodGone { pod: row.pod.clone(), how: Departure::Deleted });
+        }
+    }
+}
+
+/// What a member's election is told when its pod changes from one row to another, or its Service from one view
+/// to another.
+pub(super) fn pod_facts(
+    old: Option<&PodRow>,
+    new: Option<&PodRow>,
+    old_view: &View,
+    view: &View,
+) -> Vec<Event> {
+    let old = old.filter(|row| row.membership(&old_view.source.selector).is_ok());
+    let mut facts = Vec::new();
+    let membership = new.map(|row| row.membership(&view.source.selector));
+    let replaced = old.is_some_and(|old| new.is_some_and(|new| new.pod != old.pod));
+    if let Some(old) = old {
+        if replaced {
+            facts.push(Event::PodGone { pod: old.pod.clone(), how: Departure::Deleted });
+        } else if let Some(Err(how)) = membership {
+            facts.push(Event::PodGone { pod: old.pod.clone(), how });
+        }
+    }
+    if let (Some(new), Some(Ok(()))) = (new, membership) {
+        let before = old.filter(|_| !replaced).map(|row| row.member(old_view));
+        facts.extend(event_for(before.as_ref(), new.member(view)));
+    }
+    facts
+}
