@@ -113,7 +113,7 @@ pub struct RunArgs {
     #[arg(long, env = "ZEN_LEAD_INSTANCE", value_name = "NAMESPACE/NAME")]
     pub instance: Option<Instance>,
 
-    /// Name of this replica, recorded with every term of leadership that it writes [default: $POD_NAME, else host name and process id]
+    /// Name of this replica, recorded with every term of leadership that it writes [default: `POD_NAME`, else host name and process id]
     #[arg(long, env = "ZEN_LEAD_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 
@@ -127,7 +127,7 @@ pub struct RunArgs {
     #[arg(long, env = "ZEN_LEAD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace, or directives like `info,kube=debug` [default: $RUST_LOG, else info]
+    /// What is logged: error, warn, info, debug, trace, or directives like `info,kube=debug` [default: `RUST_LOG`, else info]
     #[arg(long, env = "ZEN_LEAD_LOG", value_name = "FILTER", value_parser = log_filter)]
     pub log_level: Option<String>,
 
