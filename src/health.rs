@@ -411,8 +411,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watch_down_for_more_than_a_second_is_not_ready_and_says_why() {
         let (health, routes, [pods, _]) = healthy();
+        pods.disconnected("the server ended the watch");
+        advance(WATCH_GRACE / 2).await;
         pods.disconnected("connection timed out");
-        advance(WATCH_GRACE).await;
+        advance(WATCH_GRACE / 2).await;
         let (status, text) = get(&routes, "/readyz").await;
         assert_eq!(status, 200, "a second of grace: {text}");
         assert!(text.contains("[+]watch pods: disconnected for 1.0 s: connection timed out\n"), "{text}");
