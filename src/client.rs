@@ -21,6 +21,8 @@ use tower::{BoxError, ServiceBuilder};
 mod dial;
 mod explain;
 mod link;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod token;
 
@@ -82,7 +84,7 @@ pub async fn connect(options: &ClientOptions) -> Result<Clients, ConnectError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let source = Source::find(options).await?;
     source.warn_about_proxy();
-    Clients::new(source)
+    Clients::new(&source)
 }
 
 /// Why no client could be made. Every message says what was wrong and what to do.
@@ -223,7 +225,7 @@ fn ca_file(kubeconfig: &Kubeconfig, context: &str) -> Option<PathBuf> {
 }
 
 impl Clients {
-    fn new(source: Source) -> Result<Self, ConnectError> {
+    fn new(source: &Source) -> Result<Self, ConnectError> {
         let (server, default_namespace) = (source.server(), source.config.default_namespace.clone());
         let tls = TlsSource::new(source.config.clone(), source.ca_file.clone());
         let dialer = tls.and_then(|tls| Dialer::new(&source.config, tls)).map_err(|reason| {

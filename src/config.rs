@@ -5,9 +5,17 @@
 //! single dash is understood for every known flag, and the tuning flags are accepted, do nothing,
 //! and are named in one warning ([`RunArgs::ignored_warning`]).
 
-use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+};
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::BoolishValueParser,
+};
 
 /// Where Kubernetes puts the namespace of the pod's service account.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -113,7 +121,7 @@ pub struct RunArgs {
     #[arg(long, env = "ZEN_LEAD_INSTANCE", value_name = "NAMESPACE/NAME")]
     pub instance: Option<Instance>,
 
-    /// Name of this replica, recorded with every term of leadership that it writes [default: $POD_NAME, else host name and process id]
+    /// Name of this replica, recorded with every term of leadership that it writes [default: `POD_NAME`, else host name and process id]
     #[arg(long, env = "ZEN_LEAD_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 
@@ -127,7 +135,7 @@ pub struct RunArgs {
     #[arg(long, env = "ZEN_LEAD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace, or directives like `info,kube=debug` [default: $RUST_LOG, else info]
+    /// What is logged: error, warn, info, debug, trace, or directives like `info,kube=debug` [default: `RUST_LOG`, else info]
     #[arg(long, env = "ZEN_LEAD_LOG", value_name = "FILTER", value_parser = log_filter)]
     pub log_level: Option<String>,
 
@@ -173,7 +181,7 @@ impl RunArgs {
         ))
     }
 
-    /// Unset variables in a manifest often arrive as empty strings; they mean "not given".
+    /// `--context=` in a manifest comes from a value left empty: it means "not given".
     fn forget_empty(&mut self) {
         self.namespaces.retain(|name| !name.is_empty());
         self.namespaces.sort();
@@ -195,7 +203,8 @@ pub fn parse() -> Cli {
 pub fn parse_from(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Cli, clap::Error> {
     let arguments = arguments.into_iter().map(Into::into).collect();
     let (arguments, ignored) = without_ignored_flags(with_double_dashes(arguments));
-    let mut cli = Cli::try_parse_from(with_subcommand(arguments))?;
+    let matches = without_empty_variables(Cli::command()).try_get_matches_from(with_subcommand(arguments))?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
     let Command::Run(run) = &mut cli.command;
     run.ignored = ignored;
     run.forget_empty();
@@ -287,6 +296,16 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Unset values of a manifest often arrive as empty variables; they mean "not given".
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let without = |argument: clap::Arg| match argument.get_env() {
+        Some(name) if empty(name) => argument.env(None::<&'static str>),
+        _ => argument,
+    };
+    command.mut_subcommand("run", |run| run.mut_args(without))
 }
 
 /// `-qps=5` becomes `--qps=5`: Go's flag package takes one dash or two. Only for names we know, so
@@ -517,5 +536,80 @@ mod tests {
     #[test]
     fn log_filter_prefers_the_flag() {
         assert_eq!(run("--log-level info,kube=debug").log_filter(), "info,kube=debug");
+    }
+
+    /// Variables of the process can be set for a child only.
+    fn run_with(variables: &[(&str, &str)]) -> String {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "config::tests::child", "--ignored", "--nocapture"]);
+        let output = child.envs(variables.iter().copied()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    #[ignore = "the child of the tests below"]
+    fn child() {
+        match parse("run --context flag") {
+            Ok(Cli { command: Command::Run(run) }) => {
+                println!(
+                    "{run:?} filter={} identity={} instance={}",
+                    run.log_filter(),
+                    run.identity(),
+                    run.instance()
+                );
+            }
+            Err(error) => println!("{error}"),
+        }
+    }
+
+    #[test]
+    fn variables_stand_in_for_flags_and_flags_win() {
+        let seen = run_with(&[
+            ("ZEN_LEAD_NAMESPACE", "shop,ops"),
+            ("ZEN_LEAD_CONTEXT", "variable"),
+            ("ZEN_LEAD_DRY_RUN", "true"),
+            ("ZEN_LEAD_METRICS_BIND_ADDRESS", "0"),
+            ("ZEN_LEAD_LOG", "debug"),
+            ("RUST_LOG", "trace"),
+            ("POD_NAME", "zen-lead-0"),
+            ("POD_NAMESPACE", "system"),
+        ]);
+        for expected in [
+            r#"namespaces: ["ops", "shop"]"#,
+            r#"context: Some("flag")"#,
+            "dry_run: true",
+            "metrics_bind_address: Disabled",
+            "filter=debug identity=zen-lead-0 instance=system/zen-lead",
+        ] {
+            assert!(seen.contains(expected), "{expected} in {seen}");
+        }
+    }
+
+    #[test]
+    fn empty_variables_mean_not_given() {
+        let seen = run_with(&[
+            ("ZEN_LEAD_NAMESPACE", ""),
+            ("ZEN_LEAD_DRY_RUN", ""),
+            ("ZEN_LEAD_METRICS_BIND_ADDRESS", ""),
+            ("ZEN_LEAD_INSTANCE", ""),
+            ("ZEN_LEAD_LOG", ""),
+            ("RUST_LOG", "warn"),
+            ("POD_NAMESPACE", ""),
+        ]);
+        for expected in [
+            "namespaces: []",
+            "dry_run: false",
+            "metrics_bind_address: AllAddresses(8080)",
+            "filter=warn",
+            "/zen-lead",
+        ] {
+            assert!(seen.contains(expected), "{expected} in {seen}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_variable_is_refused_by_name() {
+        let seen = run_with(&[("ZEN_LEAD_MAX_WRITES_IN_FLIGHT", "many")]);
+        assert!(seen.contains("invalid value 'many'") && seen.contains("--max-writes-in-flight"), "{seen}");
     }
 }

@@ -354,3 +354,166 @@ async fn serve_one(stream: TcpStream, routes: Arc<Routes>) {
         tracing::debug!(%error, "connection to the health server");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::advance,
+    };
+
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(100);
+
+    async fn get(routes: &Routes, path: &str) -> (u16, String) {
+        ask(routes, Method::GET, path).await
+    }
+
+    async fn ask(routes: &Routes, method: Method, path: &str) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        let (head, body) = routes.answer(request.into_parts().0).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// A health with two watches that are live and listed, and a driver that has taken them in.
+    fn healthy() -> (Health, Routes, [WatchStatus; 2]) {
+        let health = Health::new();
+        let watches = [health.watch("pods"), health.watch("services")];
+        for watch in &watches {
+            watch.listing();
+            watch.listed();
+            watch.live();
+        }
+        health.set_synced(true);
+        let routes = Routes::new().with_health(&health);
+        (health, routes, watches)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ready_when_watches_are_live_and_the_driver_beats() {
+        let (health, routes, _) = healthy();
+        advance(Duration::from_mins(1)).await;
+        health.driver_beat();
+        let (status, text) = get(&routes, "/readyz").await;
+        assert_eq!(status, 200, "{text}");
+        assert_eq!(
+            text,
+            "[+]driver: last heartbeat 0.0 s ago\n\
+             [+]sync: first lists taken in\n\
+             [+]watch pods: live for 60.0 s, last activity 60.0 s ago\n\
+             [+]watch services: live for 60.0 s, last activity 60.0 s ago\n"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_down_for_more_than_a_second_is_not_ready_and_says_why() {
+        let (health, routes, [pods, _]) = healthy();
+        pods.disconnected("the server ended the watch");
+        advance(WATCH_GRACE / 2).await;
+        pods.disconnected("connection timed out");
+        advance(WATCH_GRACE / 2).await;
+        let (status, text) = get(&routes, "/readyz").await;
+        assert_eq!(status, 200, "a second of grace: {text}");
+        assert!(text.contains("[+]watch pods: disconnected for 1.0 s: connection timed out\n"), "{text}");
+        advance(MOMENT).await;
+        let (status, text) = get(&routes, "/readyz").await;
+        assert_eq!(status, 503);
+        assert!(text.contains("[-]watch pods: disconnected for 1.1 s: connection timed out\n"), "{text}");
+        assert!(text.contains("[+]watch services: live"), "{text}");
+        health.driver_beat();
+        assert_eq!(get(&routes, "/healthz").await.0, 200, "no reason for a restart");
+
+        pods.reconnecting();
+        pods.live();
+        let (status, text) = get(&routes, "/readyz").await;
+        assert_eq!(status, 200);
+        assert!(text.contains("(1 reconnects, 0 relists)"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_takes_long_is_not_ready() {
+        let (_health, routes, [pods, _]) = healthy();
+        pods.listing();
+        advance(WATCH_GRACE + MOMENT).await;
+        let (status, text) = get(&routes, "/readyz").await;
+        assert_eq!(status, 503);
+        assert!(text.contains("[-]watch pods: listing for 1.1 s"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn not_ready_before_everything_was_listed_and_taken_in() {
+        let health = Health::new();
+        let pods = health.watch("pods");
+        assert!(!health.ready().passed());
+        pods.live();
+        health.set_synced(true);
+        assert!(!health.ready().passed(), "never listed");
+        pods.listed();
+        assert!(health.ready().passed());
+        health.set_synced(false);
+        let text = health.ready().to_string();
+        assert!(text.contains("[-]sync: still taking in the first lists"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_driver_is_neither_alive_nor_ready() {
+        let (health, routes, _) = healthy();
+        advance(DRIVER_TIMEOUT).await;
+        for path in ["/healthz", "/livez", "/readyz"] {
+            let (status, text) = get(&routes, path).await;
+            assert_eq!(status, 503, "{path}");
+            assert!(text.contains("[-]driver: last heartbeat 5.0 s ago"), "{text}");
+        }
+        health.driver_beat();
+        assert_eq!(get(&routes, "/livez").await.0, 200);
+        advance(DRIVER_TIMEOUT.saturating_sub(MOMENT)).await;
+        assert_eq!(get(&routes, "/healthz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let (_, routes, _) = healthy();
+        let (status, text) = get(&routes, "/").await;
+        assert_eq!(status, 404);
+        assert!(text.contains("/healthz, /livez, /readyz"), "{text}");
+        assert_eq!(get(&routes, "/readyz/x").await.0, 404);
+        assert_eq!(ask(&routes, Method::POST, "/readyz").await.0, 405);
+        assert_eq!(ask(&routes, Method::HEAD, "/readyz?verbose").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn further_routes_see_the_query() {
+        let (_, routes, _) = healthy();
+        let routes = routes.with("/debug", |head| ready(text(StatusCode::OK, format!("{}", head.uri))));
+        assert_eq!(get(&routes, "/debug?service=shop/orders").await.1, "/debug?service=shop/orders");
+    }
+
+    #[tokio::test]
+    async fn it_is_served_over_http() {
+        let (_, routes, _) = healthy();
+        let listener = bind(&BindAddress::AllAddresses(0)).await.unwrap().unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(serve(listener, routes));
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("content-type: text/plain; charset=utf-8"), "{answer}");
+        assert!(answer.contains("\r\n\r\n[+]driver: "), "{answer}");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_explained() {
+        let first = bind(&BindAddress::Host("127.0.0.1".into(), 0)).await.unwrap().unwrap();
+        let port = first.local_addr().unwrap().port();
+        let address = BindAddress::Host("127.0.0.1".into(), port);
+        let text = bind(&address).await.unwrap_err().to_string();
+        assert!(text.contains(&format!("127.0.0.1:{port}")) && text.contains("choose another one"), "{text}");
+        assert!(bind(&BindAddress::Disabled).await.unwrap().is_none());
+    }
+}

@@ -45,6 +45,8 @@ use crate::client::{Lane, explain};
 mod decode;
 mod lines;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use status::{Phase, WatchState, WatchStatus};
 
@@ -331,12 +333,14 @@ where
                 Err(Trouble::Closed) => return Err(Closed),
                 Err(Trouble::Expired) => {
                     tracing::info!(watch = self.status.name(), "the watch expired: listing again");
-                    return Ok(self.pause_unless_healthy(opened).await);
+                    self.pause_unless_healthy(opened).await;
+                    return Ok(());
                 }
                 Err(Trouble::Doubt(reason)) => {
                     tracing::warn!(watch = self.status.name(), reason, "listing again");
                     self.status.disconnected(&reason);
-                    return Ok(self.pause_unless_healthy(opened).await);
+                    self.pause_unless_healthy(opened).await;
+                    return Ok(());
                 }
                 Err(trouble) => self.wait_out(trouble).await?,
                 Ok(()) => {

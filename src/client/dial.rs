@@ -106,8 +106,7 @@ impl Dialer {
         tracing::debug!(server = %self.server, "connecting takes long: trying a second connection beside it");
         match select(first, pin!(self.once())).await {
             Either::Left((Ok(stream), _)) | Either::Right((Ok(stream), _)) => Ok(stream),
-            Either::Left((Err(_), other)) => other.await,
-            Either::Right((Err(_), other)) => other.await,
+            Either::Left((Err(_), other)) | Either::Right((Err(_), other)) => other.await,
         }
     }
 

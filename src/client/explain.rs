@@ -51,12 +51,25 @@ fn known(cause: &(dyn Error + 'static), server: &str) -> Option<String> {
     if cause.is::<tokio::time::error::Elapsed>() {
         return Some(format!("{server} did not answer in time"));
     }
-    if let Some(error) = cause.downcast_ref::<hyper::Error>()
-        && error.is_timeout()
-    {
-        return Some(format!("connection to {server} lost: no answer to a ping"));
+    if let Some(error) = cause.downcast_ref::<h2::Error>() {
+        return explain_h2(error, server);
     }
-    None
+    let hyper = cause.downcast_ref::<hyper::Error>()?;
+    hyper.is_timeout().then(|| lost(server))
+}
+
+fn explain_h2(error: &h2::Error, server: &str) -> Option<String> {
+    match error.get_io() {
+        // What open streams see when a ping was not answered in time.
+        Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Some(lost(server)),
+        Some(io) => explain_io(io, server),
+        None if error.is_go_away() => Some(format!("{server} is closing its connections ({error})")),
+        None => None,
+    }
+}
+
+fn lost(server: &str) -> String {
+    format!("connection to {server} lost: it broke off or did not answer a ping")
 }
 
 fn explain_tls(error: &rustls::Error, server: &str) -> String {

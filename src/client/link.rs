@@ -6,6 +6,7 @@
 //! Here there is one connect at a time, everybody waits for it, and it belongs to nobody.
 
 use std::{
+    error::Error,
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -37,8 +38,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// 5 s in which a dead or stopped server must be noticed; 2.6 to 3.1 s as measured.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Attempts to place a request that the connection gave back unsent, as one does that is being
-/// closed by the server. Each retry is on a new connection.
+/// Attempts to place a request that was not sent, or not looked at, because the server is closing the
+/// connection. Each is on a new connection.
 const PLACEMENTS: u32 = 3;
 
 /// HTTP/1.1 connections kept for reuse: as many as writes may be in flight.
@@ -112,12 +113,16 @@ impl Link {
                 Session::Http1 => return Ok(self.inner.http1.request(request).await?),
                 Session::Http2 { id, sender } => (id, sender),
             };
-            match sender.try_send_request(request).await {
+            let again = copy(&request);
+            let mut error = match sender.try_send_request(request).await {
                 Ok(response) => return Ok(response),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if placement < PLACEMENTS => request = unsent,
-                    _ => return Err(error.into_error().into()),
-                },
+                Err(error) => error,
+            };
+            let unsent = error.take_message();
+            let error = error.into_error();
+            match unsent.or_else(|| again.filter(|_| is_unprocessed(&error))) {
+                Some(unsent) if placement < PLACEMENTS => request = unsent,
+                _ => return Err(error.into()),
             }
             self.inner.retire(lane, id);
             placement += 1;
@@ -191,6 +196,29 @@ impl Inner {
         // Never held across a step that may panic half-way.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same request once more, unless its body is a stream.
+pub(super) fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let mut copy = Request::new(request.body().try_clone()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}
+
+/// Whether the server has said that it did not look at the request: it came after the last one that a
+/// closing connection takes (RFC 9113, 6.8), or was refused as a stream (8.7). An API server that is
+/// about to restart does so, which is no time to lose a failover.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let Some(error) = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    let reason = error.reason();
+    let late = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
+    let refused = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (late || refused)
 }
 
 impl Session {

@@ -17,6 +17,8 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
+use super::link::copy;
+
 /// A token is read again after this time. The kubelet replaces it at 80 % of its life, minutes
 /// before it ends, so any value below a minute is safe; 10 s costs nothing.
 const TOKEN_MAX_AGE: Duration = Duration::from_secs(10);
@@ -40,7 +42,8 @@ impl TokenFile {
         Ok(Self { path, latest: Mutex::new(Token { header, read_at: Instant::now() }) })
     }
 
-    fn header(&self) -> HeaderValue {
+    /// What to sign with now.
+    pub(super) fn header(&self) -> HeaderValue {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if latest.read_at.elapsed() < TOKEN_MAX_AGE { latest.header } else { self.reread() }
     }
@@ -135,14 +138,4 @@ where
 fn signed(mut request: Request<Body>, header: &HeaderValue) -> Request<Body> {
     request.headers_mut().insert(AUTHORIZATION, header.clone());
     request
-}
-
-/// The same request once more, unless its body is a stream.
-fn copy(request: &Request<Body>) -> Option<Request<Body>> {
-    let mut copy = Request::new(request.body().try_clone()?);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
 }

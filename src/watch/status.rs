@@ -132,42 +132,42 @@ impl WatchStatus {
     }
 
     /// A list is wanted. After a disconnection the reason stays visible until an answer comes.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         if !matches!(self.state().phase, Phase::Disconnected(_)) {
             self.listing();
         }
     }
 
-    pub(super) fn listing(&self) {
+    pub(crate) fn listing(&self) {
         self.down(Phase::Listing);
     }
 
-    pub(super) fn listed(&self) {
+    pub(crate) fn listed(&self) {
         if self.has_listed() {
             self.shared.relists.fetch_add(1, Relaxed);
         }
         self.shared.state.send_modify(|state| state.listed = true);
     }
 
-    pub(super) fn live(&self) {
+    pub(crate) fn live(&self) {
         self.active();
         self.shared.state.send_modify(|state| (state.phase, state.since) = (Phase::Live, Instant::now()));
     }
 
-    pub(super) fn disconnected(&self, reason: &str) {
+    pub(crate) fn disconnected(&self, reason: &str) {
         self.down(Phase::Disconnected(reason.into()));
     }
 
-    pub(super) fn reconnecting(&self) {
+    pub(crate) fn reconnecting(&self) {
         self.shared.reconnects.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn active(&self) {
+    pub(crate) fn active(&self) {
         let now = self.shared.created.elapsed().as_millis();
         self.shared.active.store(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
     }
 
-    pub(super) fn malformed(&self) {
+    pub(crate) fn malformed(&self) {
         self.shared.malformed.fetch_add(1, Relaxed);
     }
 
