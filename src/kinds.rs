@@ -267,3 +267,8 @@ macro_rules! resource {
 resource!(PodLite, "Pod", "pods", "");
 resource!(ServiceLite, "Service", "services", "");
 resource!(SliceLite, "EndpointSlice", "endpointslices", "discovery.k8s.io");
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,10 @@
 
 use crate::kinds::Family;
 
-/// What the controller calls itself: field manager, `managed-by` label, reporting controller of notices.
+/// What the controller calls itself: in `managed-by` labels and as the reporting controller of notices.
 pub const CONTROLLER: &str = "zen-lead";
+/// The field manager of all our writes.
+pub const FIELD_MANAGER: &str = CONTROLLER;
 
 /// Label: who manages an object. Ours say [`CONTROLLER`].
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";

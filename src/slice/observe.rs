@@ -13,7 +13,7 @@ use crate::annotations::{
     EPOCH, INSTANCE, LEADER_POD_NAME, LEADER_POD_UID, SWITCHOVER_HANDLED, TERM_BY, TRIGGER_TIME,
 };
 use crate::kinds::{Family, SliceLite, version};
-use crate::names::{CONTROLLER, is_rfc1123_subdomain};
+use crate::names::{FIELD_MANAGER, is_rfc1123_subdomain};
 use crate::service::{Place, epoch};
 
 /// A leader slice as it stands.
@@ -75,7 +75,7 @@ pub fn observe(
         },
         extras: extras(slice, &labels),
         term_by: term_by.map(Arc::from),
-        manager: slice.manager().filter(|manager| *manager != CONTROLLER).map(Arc::from),
+        manager: slice.manager().filter(|manager| *manager != FIELD_MANAGER).map(Arc::from),
         invalid_epoch: epoch_text.filter(|_| epoch.is_none()).map(Arc::from),
     }
 }
