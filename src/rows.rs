@@ -52,7 +52,7 @@ pub struct PodRow {
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
     /// `key=value`, sorted.
-    labels: Box<[Arc<str>]>,
+    labels: Arc<[Arc<str>]>,
     /// Sorted; one for each name and protocol: the one that Kubernetes would find first.
     ports: Arc<[NamedPort]>,
 }
@@ -222,11 +222,11 @@ fn addresses(lite: &PodLite) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     (v4, v6)
 }
 
-fn labels(lite: &PodLite, interner: &mut Interner) -> Box<[Arc<str>]> {
+fn labels(lite: &PodLite, interner: &mut Interner) -> Arc<[Arc<str>]> {
     let mut labels: Vec<_> =
         lite.metadata.labels.iter().flatten().map(|(key, value)| interner.label(key, value)).collect();
     labels.sort_unstable();
-    labels.into()
+    interner.labels(&labels)
 }
 
 /// Kubernetes looks through the containers in order, then through the sidecars, and takes the first port with
@@ -247,5 +247,8 @@ fn named_ports(lite: &PodLite, interner: &mut Interner) -> Arc<[NamedPort]> {
     // The sort is stable, so that the first one declared stays the first of its kind.
     ports.sort_by(|a, b| (&a.name, &a.protocol).cmp(&(&b.name, &b.protocol)));
     ports.dedup_by(|later, first| (&later.name, &later.protocol) == (&first.name, &first.protocol));
-    interner.ports(ports)
+    interner.ports(&ports)
 }
+
+#[cfg(test)]
+mod tests;
