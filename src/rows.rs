@@ -8,6 +8,7 @@ mod reach;
 mod selector;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use machine::{Departure, Event, Member, Pod, Reach, Timestamp, Version};
@@ -37,8 +38,6 @@ pub struct PodRow {
     pub created: Timestamp,
     /// When its Ready condition last changed; if it has none, when it was created.
     pub ready_changed: Timestamp,
-    /// When it was told to terminate: its deletion timestamp less the grace period, to the second.
-    pub terminated: Option<Timestamp>,
     /// Higher leads first.
     pub priority: i32,
     /// Phase Running and condition Ready True.
@@ -49,6 +48,8 @@ pub struct PodRow {
     pub excluded: bool,
     /// Its annotations hold a value that could not be understood; [`annotations::parse_pod`] says which.
     pub invalid: bool,
+    /// Microseconds since 1970, never 0: that takes eight bytes less than an optional time.
+    terminated: Option<NonZeroU64>,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
     /// `key=value`, sorted.
@@ -85,7 +86,7 @@ impl PodRow {
             version: version(metadata),
             created,
             ready_changed: changed.map_or(created, |time| timestamp(time.0)),
-            terminated: terminated(lite),
+            terminated: terminated(lite).map(|at| NonZeroU64::new(at.0).unwrap_or(NonZeroU64::MIN)),
             priority: asked.priority,
             ready: phase == "Running" && ready.is_some_and(|ready| ready.status.as_deref() == Some("True")),
             finished: phase == "Succeeded" || phase == "Failed",
@@ -96,6 +97,13 @@ impl PodRow {
             labels: labels(lite, interner),
             ports: named_ports(lite, interner),
         })
+    }
+
+    /// When it was told to terminate: its deletion timestamp less the grace period, to the second. None: it
+    /// was not.
+    #[must_use]
+    pub fn terminated(&self) -> Option<Timestamp> {
+        self.terminated.map(|micros| Timestamp(micros.get()))
     }
 
     /// Its labels, each as `key=value`, sorted.

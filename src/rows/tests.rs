@@ -45,14 +45,14 @@ fn p09_the_age_of_ready_is_the_conditions_own() {
 fn b02_a_deletion_timestamp_means_terminating_and_tells_since_when() {
     let leaving =
         json!({"metadata": {"deletionTimestamp": "2025-11-20T08:01:30Z", "deletionGracePeriodSeconds": 30}});
-    assert_eq!(row(&leaving).terminated, Some(Timestamp::from_secs(READY + 53)));
+    assert_eq!(row(&leaving).terminated(), Some(Timestamp::from_secs(READY + 53)));
     assert!(member(&leaving).terminating && member(&leaving).ready);
     assert!(!member(&json!({})).terminating);
     let odd = json!({"metadata": {"deletionTimestamp": "1970-01-01T00:00:01Z", "deletionGracePeriodSeconds": i64::MAX}});
-    assert_eq!(row(&odd).terminated, Some(Timestamp(0)));
+    assert_eq!(row(&odd).terminated(), Some(Timestamp(1)));
     let negative =
         json!({"metadata": {"deletionTimestamp": "1970-01-01T00:00:01Z", "deletionGracePeriodSeconds": -1}});
-    assert_eq!(row(&negative).terminated, Some(Timestamp::from_secs(1)));
+    assert_eq!(row(&negative).terminated(), Some(Timestamp::from_secs(1)));
 }
 
 #[test]
