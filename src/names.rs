@@ -24,10 +24,11 @@ pub const LABEL_HEADLESS: &str = "service.kubernetes.io/headless";
 pub const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
 /// Label on pods: the revision, as a Deployment writes it.
 pub const LABEL_TEMPLATE_HASH: &str = "pod-template-hash";
-/// Label on pods: the revision, as a StatefulSet or `DaemonSet` writes it.
+/// Label on pods: the revision, as a StatefulSet or DaemonSet writes it.
 pub const LABEL_REVISION_HASH: &str = "controller-revision-hash";
 
-/// Labels by which GitOps tools know their own objects. Copied, they would make those tools prune ours.
+/// Labels by which Argo CD, Flux and the like know their own objects. Copied, they would make those tools
+/// prune ours.
 pub const GITOPS_LABELS: [&str; 9] = [
     "app.kubernetes.io/instance",
     LABEL_MANAGED_BY,
@@ -219,7 +220,9 @@ mod tests {
     fn fields_do_not_run_into_each_other() {
         let of = |fields: &[Option<&str>]| {
             let mut digest = Digest::new();
-            fields.iter().for_each(|field| digest.field(*field));
+            for field in fields {
+                digest.field(*field);
+            }
             digest.value()
         };
         assert_ne!(of(&[Some("ab"), Some("c")]), of(&[Some("a"), Some("bc")]));

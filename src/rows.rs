@@ -25,6 +25,7 @@ use crate::names::{Digest, LABEL_REVISION_HASH, LABEL_TEMPLATE_HASH, LABEL_ZONE}
 
 /// A pod, as last seen: at most 400 bytes of memory at six labels, all included.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "four facts that are independent of each other")]
 pub struct PodRow {
     /// Who it is.
     pub pod: Pod,

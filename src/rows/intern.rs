@@ -46,7 +46,7 @@ impl Interner {
         text
     }
 
-    /// The one copy of these labels. Pods of one template have the same, but for those of a `StatefulSet`.
+    /// The one copy of these labels. Pods of one template have the same, but for those of a StatefulSet.
     pub fn labels(&mut self, labels: &[Arc<str>]) -> Arc<[Arc<str>]> {
         self.make_room();
         one_copy(&mut self.labels, labels)

@@ -137,7 +137,7 @@ fn without_an_address_of_the_first_family_there_is_no_way_to_it() {
 }
 
 /// What a Service with one port resolves to on the fixture's pod.
-fn resolved(port: Value, over: &Value) -> Result<u16, bool> {
+fn resolved(port: &Value, over: &Value) -> Result<u16, bool> {
     let view = view(&json!({"spec": {"ports": [port]}}));
     let row = row(over);
     match resolve(&row, &view) {
@@ -163,7 +163,7 @@ fn p11_a_named_port_is_found_in_any_container_by_name_and_protocol() {
         ],
     }});
     let named = |name: &str, protocol: &str| {
-        resolved(json!({"port": 80, "targetPort": name, "protocol": protocol}), &over)
+        resolved(&json!({"port": 80, "targetPort": name, "protocol": protocol}), &over)
     };
     assert_eq!(named("http", "TCP"), Ok(82), "the first one, with the default protocol");
     assert_eq!(named("http", "UDP"), Ok(81));
@@ -171,30 +171,30 @@ fn p11_a_named_port_is_found_in_any_container_by_name_and_protocol() {
     assert_eq!(named("mesh", "TCP"), Ok(85), "a sidecar's ports count");
     assert_eq!(named("setup", "TCP"), Err(true), "other init containers' do not");
     assert_eq!(named("absent", "TCP"), Err(true));
-    assert_eq!(resolved(json!({"port": 80, "targetPort": "http"}), &over), Ok(82), "no protocol is TCP");
+    assert_eq!(resolved(&json!({"port": 80, "targetPort": "http"}), &over), Ok(82), "no protocol is TCP");
 }
 
 #[test]
 fn p11_what_is_no_port_number_fails_closed() {
     for number in [0, -1, 65_536, i32::MIN] {
-        let reach = resolved(json!({"port": 80, "targetPort": number}), &json!({}));
+        let reach = resolved(&json!({"port": 80, "targetPort": number}), &json!({}));
         assert_eq!(reach, Err(false), "{number}");
         let over = json!({"spec": {"containers": [{"ports": [
             {"name": "http", "containerPort": number}, {"name": "http", "containerPort": 80},
         ]}]}});
         // Kubernetes takes the first of that name, whatever its number.
-        assert_eq!(resolved(json!({"port": 80, "targetPort": "http"}), &over), Err(true), "{number}");
+        assert_eq!(resolved(&json!({"port": 80, "targetPort": "http"}), &over), Err(true), "{number}");
     }
-    assert_eq!(resolved(json!({"port": 0}), &json!({})), Err(false));
+    assert_eq!(resolved(&json!({"port": 0}), &json!({})), Err(false));
 }
 
 #[test]
 fn p11_an_absent_target_port_is_the_port_itself() {
-    assert_eq!(resolved(json!({"port": 8443}), &json!({})), Ok(8443));
-    assert_eq!(resolved(json!({"port": 8443, "targetPort": ""}), &json!({})), Ok(8443));
-    assert_eq!(resolved(json!({"port": 8443, "targetPort": 65_535}), &json!({})), Ok(65_535));
+    assert_eq!(resolved(&json!({"port": 8443}), &json!({})), Ok(8443));
+    assert_eq!(resolved(&json!({"port": 8443, "targetPort": ""}), &json!({})), Ok(8443));
+    assert_eq!(resolved(&json!({"port": 8443, "targetPort": 65_535}), &json!({})), Ok(65_535));
     assert_eq!(
-        resolved(json!({"port": 80, "targetPort": "http"}), &json!({"spec": {"containers": null}})),
+        resolved(&json!({"port": 80, "targetPort": "http"}), &json!({"spec": {"containers": null}})),
         Err(true)
     );
 }
