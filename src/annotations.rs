@@ -297,3 +297,6 @@ fn time(value: &str) -> Option<Timestamp> {
 pub(crate) fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
+
+#[cfg(test)]
+mod tests;

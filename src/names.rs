@@ -5,11 +5,18 @@
 
 use crate::kinds::Family;
 
+<<<<<<< HEAD
 /// What the controller calls itself: `managed-by` label, reporting controller of notices.
 pub const CONTROLLER: &str = "zen-lead";
 /// The field manager of our writes. The Go zen-lead writes as `zen-lead` if its binary is called so, and its
 /// writes must not pass for ours.
 pub const FIELD_MANAGER: &str = "zen-lead-controller";
+=======
+/// What the controller calls itself: in `managed-by` labels and as the reporting controller of notices.
+pub const CONTROLLER: &str = "zen-lead";
+/// The field manager of all our writes.
+pub const FIELD_MANAGER: &str = CONTROLLER;
+>>>>>>> pure
 
 /// Label: who manages an object. Ours say [`CONTROLLER`].
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -25,10 +32,11 @@ pub const LABEL_HEADLESS: &str = "service.kubernetes.io/headless";
 pub const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
 /// Label on pods: the revision, as a Deployment writes it.
 pub const LABEL_TEMPLATE_HASH: &str = "pod-template-hash";
-/// Label on pods: the revision, as a StatefulSet or `DaemonSet` writes it.
+/// Label on pods: the revision, as a StatefulSet or DaemonSet writes it.
 pub const LABEL_REVISION_HASH: &str = "controller-revision-hash";
 
-/// Labels by which GitOps tools know their own objects. Copied, they would make those tools prune ours.
+/// Labels by which Argo CD, Flux and the like know their own objects. Copied, they would make those tools
+/// prune ours.
 pub const GITOPS_LABELS: [&str; 9] = [
     "app.kubernetes.io/instance",
     LABEL_MANAGED_BY,
@@ -220,7 +228,9 @@ mod tests {
     fn fields_do_not_run_into_each_other() {
         let of = |fields: &[Option<&str>]| {
             let mut digest = Digest::new();
-            fields.iter().for_each(|field| digest.field(*field));
+            for field in fields {
+                digest.field(*field);
+            }
             digest.value()
         };
         assert_ne!(of(&[Some("ab"), Some("c")]), of(&[Some("a"), Some("bc")]));

@@ -197,3 +197,6 @@ impl From<&ServiceLite> for Regarding {
         Self { namespace: text(&metadata.namespace), name: text(&metadata.name), uid: text(&metadata.uid) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,3 +172,6 @@ pub fn epoch(text: &str, now: Timestamp) -> Option<Epoch> {
 fn rfc3339(time: Timestamp) -> String {
     wall_time(Timestamp::from_secs(time.as_secs())).to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,6 @@ fn port(resolved: ResolvedPort<'_>) -> EndpointPort {
         app_protocol: resolved.app_protocol.map(ToOwned::to_owned),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,6 +138,6 @@ mod tests {
         for text in ["9223372036854775808ns", "2562048h", "99999999999999999999999999999999999999999999h"] {
             assert_eq!(parse(text), Ok(longest), "{text}");
         }
-        assert_eq!(parse(&"1h".repeat(10_000_000 / 4)), Ok(Micros(2_500_000 * 3600 * SECOND)));
+        assert_eq!(parse(&"1h".repeat(100_000)), Ok(Micros(100_000 * 3600 * SECOND)));
     }
 }

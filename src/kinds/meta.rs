@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::annotations::PREFIX;
-use crate::names::CONTROLLER;
+use crate::names::FIELD_MANAGER;
 
 /// The metadata of a Pod.
 pub(super) fn pod<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
@@ -22,7 +22,7 @@ pub(super) fn service<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, 
 
 /// The metadata of a slice.
 pub(super) fn slice<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
-    decode::<BTreeMap<String, String>, Vec<OwnerReference>, Vec<String>, Newest, D>(from)
+    decode::<Texts, Vec<OwnerReference>, Vec<String>, Newest, D>(from)
 }
 
 /// Metadata with annotations `A`, owners `O`, finalizers `F` and managed fields `M`, where [`IgnoredAny`]
@@ -37,7 +37,7 @@ struct Meta<A, O, F, M> {
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     deletion_grace_period_seconds: Option<i64>,
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<Texts>,
     annotations: Option<A>,
     owner_references: Option<O>,
     finalizers: Option<F>,
@@ -63,7 +63,7 @@ where
         creation_timestamp: meta.creation_timestamp,
         deletion_timestamp: meta.deletion_timestamp,
         deletion_grace_period_seconds: meta.deletion_grace_period_seconds,
-        labels: meta.labels,
+        labels: meta.labels.and_then(Keep::keep),
         annotations: meta.annotations.and_then(Keep::keep),
         owner_references: meta.owner_references.and_then(Keep::keep),
         finalizers: meta.finalizers.and_then(Keep::keep),
@@ -71,6 +71,9 @@ where
         ..ObjectMeta::default()
     })
 }
+
+/// Labels or annotations, where a null is as good as nothing.
+type Texts = BTreeMap<String, Option<String>>;
 
 /// What is left of a field once it is decoded.
 trait Keep<T> {
@@ -80,6 +83,12 @@ trait Keep<T> {
 impl<T> Keep<T> for T {
     fn keep(self) -> Option<T> {
         Some(self)
+    }
+}
+
+impl Keep<BTreeMap<String, String>> for Texts {
+    fn keep(self) -> Option<BTreeMap<String, String>> {
+        Some(self.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 
@@ -132,7 +141,7 @@ impl<'de> Deserialize<'de> for OnlyOurs {
                 let mut ours = BTreeMap::new();
                 while let Some(Name(name)) = map.next_key()? {
                     if let Some(name) = name {
-                        ours.insert(name, map.next_value::<Option<String>>()?.unwrap_or_default());
+                        ours.extend(map.next_value::<Option<String>>()?.map(|value| (name, value)));
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
@@ -182,7 +191,7 @@ impl<'de> Deserialize<'de> for Newest {
 
         impl Entry {
             fn rank(&self) -> (Option<&Time>, bool) {
-                (self.time.as_ref(), self.manager.as_deref() != Some(CONTROLLER))
+                (self.time.as_ref(), self.manager.as_deref() != Some(FIELD_MANAGER))
             }
         }
 

@@ -1,15 +1,17 @@
 //! Stores texts that many pods share once.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use super::NamedPort;
 
-/// The texts and port lists in use. What nobody uses any more goes at the next purge, which comes by itself
+/// The texts, sets of labels and lists of ports in use. What nobody uses any more goes at the next purge, which comes by itself
 /// whenever the table has doubled.
 #[derive(Debug)]
 pub struct Interner {
     texts: HashSet<Arc<str>>,
+    labels: HashSet<Arc<[Arc<str>]>>,
     ports: HashSet<Arc<[NamedPort]>>,
     /// At how many entries to purge.
     full: usize,
@@ -22,20 +24,16 @@ const PURGE_FROM: usize = 1024;
 
 impl Default for Interner {
     fn default() -> Self {
-        Self { texts: HashSet::new(), ports: HashSet::new(), full: PURGE_FROM, scratch: String::new() }
+        let (texts, labels, ports) = (HashSet::new(), HashSet::new(), HashSet::new());
+        Self { texts, labels, ports, full: PURGE_FROM, scratch: String::new() }
     }
 }
 
 impl Interner {
     /// The one copy of this text.
     pub fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
-            return known.clone();
-        }
         self.make_room();
-        let new: Arc<str> = text.into();
-        self.texts.insert(new.clone());
-        new
+        one_copy(&mut self.texts, text)
     }
 
     /// The one copy of this label, as `key=value`. Neither part of a label can hold a `=`.
@@ -48,21 +46,22 @@ impl Interner {
         text
     }
 
-    /// The one copy of this list. Pods of one template have the same.
-    pub fn ports(&mut self, ports: Vec<NamedPort>) -> Arc<[NamedPort]> {
-        if let Some(known) = self.ports.get(&*ports) {
-            return known.clone();
-        }
+    /// The one copy of these labels. Pods of one template have the same, but for those of a StatefulSet.
+    pub fn labels(&mut self, labels: &[Arc<str>]) -> Arc<[Arc<str>]> {
         self.make_room();
-        let new: Arc<[NamedPort]> = ports.into();
-        self.ports.insert(new.clone());
-        new
+        one_copy(&mut self.labels, labels)
+    }
+
+    /// The one copy of these ports. Pods of one template have the same.
+    pub fn ports(&mut self, ports: &[NamedPort]) -> Arc<[NamedPort]> {
+        self.make_room();
+        one_copy(&mut self.ports, ports)
     }
 
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.texts.len() + self.ports.len()
+        self.texts.len() + self.labels.len() + self.ports.len()
     }
 
     /// Whether there are none.
@@ -73,11 +72,10 @@ impl Interner {
 
     /// Forgets what nobody uses.
     pub fn purge(&mut self) {
-        // Port lists first: they hold texts.
-        self.ports.retain(|ports| Arc::strong_count(ports) > 1);
-        self.texts.retain(|text| Arc::strong_count(text) > 1);
-        self.ports.shrink_to(self.ports.len() * 2);
-        self.texts.shrink_to(self.texts.len() * 2);
+        // Texts last: the others hold some.
+        keep_used(&mut self.labels);
+        keep_used(&mut self.ports);
+        keep_used(&mut self.texts);
     }
 
     fn make_room(&mut self) {
@@ -86,4 +84,21 @@ impl Interner {
             self.full = (self.len() * 2).max(PURGE_FROM);
         }
     }
+}
+
+fn one_copy<T: ?Sized + Hash + Eq>(known: &mut HashSet<Arc<T>>, wanted: &T) -> Arc<T>
+where
+    for<'a> Arc<T>: From<&'a T>,
+{
+    if let Some(known) = known.get(wanted) {
+        return known.clone();
+    }
+    let new: Arc<T> = wanted.into();
+    known.insert(new.clone());
+    new
+}
+
+fn keep_used<T: ?Sized + Hash + Eq>(known: &mut HashSet<Arc<T>>) {
+    known.retain(|entry| Arc::strong_count(entry) > 1);
+    known.shrink_to(known.len() * 2);
 }

@@ -36,7 +36,7 @@ pub enum Stale {
 /// Whose the Service is that has the leader Service's name.
 #[must_use]
 pub fn claim_service(observed: &ServiceLite, place: &Place<'_>) -> Claim {
-    let claim = claim(&observed.metadata, place, None);
+    let claim = claim(&observed.metadata, place, Kind::LeaderService);
     let first = observed.spec.ip_families.first().and_then(|text| Family::parse(text));
     if observed.spec.cluster_ip.as_deref() == Some("None") {
         claim.unless_kept(Stale::Headless)
@@ -56,7 +56,7 @@ pub fn claim_slice(
     family: Family,
     leader_uid: Option<&str>,
 ) -> Claim {
-    let claim = claim(&observed.metadata, place, Some(leader_uid));
+    let claim = claim(&observed.metadata, place, Kind::Slice { leader_uid });
     if observed.address_type == family.as_str() { claim } else { claim.unless_kept(Stale::Family) }
 }
 
@@ -90,8 +90,17 @@ enum Owner {
     SomebodyElse(String),
 }
 
-/// `leader_uid`: whether the leader Service may own the object, and its UID if it is known.
-fn claim(observed: &ObjectMeta, place: &Place<'_>, leader_uid: Option<Option<&str>>) -> Claim {
+/// What an object is, and so who may own it.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    LeaderService,
+    /// The Go zen-lead made the leader Service its owner. That one's UID, if it is known.
+    Slice {
+        leader_uid: Option<&'a str>,
+    },
+}
+
+fn claim(observed: &ObjectMeta, place: &Place<'_>, kind: Kind<'_>) -> Claim {
     let ours = match annotation(observed, INSTANCE) {
         Some(instance) if instance != place.instance => {
             return Claim::Foreign(format!("it belongs to the zen-lead installation {instance}"));
@@ -106,7 +115,7 @@ fn claim(observed: &ObjectMeta, place: &Place<'_>, leader_uid: Option<Option<&st
     if !ours && !labelled {
         return Claim::Foreign("it was not made by zen-lead".to_owned());
     }
-    match owner(observed, place, leader_uid) {
+    match owner(observed, place, kind) {
         Owner::Source if ours => Claim::Ours,
         Owner::Source | Owner::Leader | Owner::Nobody => Claim::Adoptable,
         Owner::Former => Claim::Stale(Stale::Owner),
@@ -114,18 +123,18 @@ fn claim(observed: &ObjectMeta, place: &Place<'_>, leader_uid: Option<Option<&st
     }
 }
 
-fn owner(observed: &ObjectMeta, place: &Place<'_>, leader_uid: Option<Option<&str>>) -> Owner {
+fn owner(observed: &ObjectMeta, place: &Place<'_>, kind: Kind<'_>) -> Owner {
     let owners = observed.owner_references.as_deref().unwrap_or_default();
     let source = place.source();
     if owners.iter().any(|owner| owner.uid == *source.uid) {
         return Owner::Source;
     }
-    let controller = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first());
+    let controller = owners.iter().find(|owner| owner.controller == Some(true)).or_else(|| owners.first());
     let Some(owner) = controller else { return Owner::Nobody };
     let is_service = |owner: &OwnerReference, name: &str| owner.kind == "Service" && owner.name == name;
     if is_service(owner, &source.name) {
         Owner::Former
-    } else if let Some(leader_uid) = leader_uid
+    } else if let Kind::Slice { leader_uid } = kind
         && is_service(owner, place.leader_service)
     {
         if leader_uid.is_none_or(|uid| uid == owner.uid) { Owner::Leader } else { Owner::Former }

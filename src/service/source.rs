@@ -108,7 +108,7 @@ fn families(service: &ServiceLite) -> Vec<Family> {
     families
 }
 
-/// All labels but those that GitOps tools go by, our own, and the one that hides a slice from kube-proxy.
+/// All labels but [`GITOPS_LABELS`], our own, and the one that hides a slice from kube-proxy.
 fn copied_labels(service: &ServiceLite) -> BTreeMap<String, String> {
     let acts_twice = |key: &str| {
         GITOPS_LABELS.contains(&key) || key == LABEL_HEADLESS || key.starts_with(annotations::PREFIX)

@@ -118,9 +118,8 @@ impl Recorded {
         match (ready, serving, terminating) {
             (true, true, false) => Shown::Ready(machine::Endpoint { address, content }),
             (false, true, true) => Shown::Terminating(machine::Endpoint { address, content }),
-            (true, false, _) | (true, true, true) | (false, false, _) | (false, true, false) => {
-                Shown::Foreign
-            }
+            // What we never write.
+            _ => Shown::Foreign,
         }
     }
 
