@@ -103,7 +103,10 @@ impl Audit {
                 return Ok(entries);
             }
             if time::Instant::now() > deadline {
-                bail!("the audit log is not as wanted after {within:?}; its last entry: {:?}", entries.last());
+                bail!(
+                    "the audit log is not as wanted after {within:?}; its last entry: {:?}",
+                    entries.last()
+                );
             }
         }
     }

@@ -141,7 +141,8 @@ fn build(directory: &Path) -> Result<()> {
 }
 
 fn require_go() -> Result<()> {
-    let found = Command::new("go").arg("version").stdin(Stdio::null()).output().is_ok_and(|o| o.status.success());
+    let found =
+        Command::new("go").arg("version").stdin(Stdio::null()).output().is_ok_and(|o| o.status.success());
     ensure!(
         found,
         "the lab needs etcd and kube-apiserver, and there is no `go` on PATH to build them: install Go 1.25 or \

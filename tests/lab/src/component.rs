@@ -154,7 +154,9 @@ impl Probe {
     async fn succeeds(&self, port: u16) -> bool {
         match self {
             Self::Etcd => etcd_is_healthy(port).await.unwrap_or(false),
-            Self::ApiServer(connection, index) => api_server_is_ready(connection, *index).await.unwrap_or(false),
+            Self::ApiServer(connection, index) => {
+                api_server_is_ready(connection, *index).await.unwrap_or(false)
+            }
         }
     }
 }

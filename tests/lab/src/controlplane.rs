@@ -105,8 +105,14 @@ impl ControlPlane {
 
         let etcd_port = ports::free()?;
         let etcd_arguments = etcd_arguments(root, etcd_port, ports::free()?);
-        let etcd =
-            Component::new("etcd".into(), assets.program("etcd"), etcd_arguments, &logs, etcd_port, Probe::Etcd);
+        let etcd = Component::new(
+            "etcd".into(),
+            assets.program("etcd"),
+            etcd_arguments,
+            &logs,
+            etcd_port,
+            Probe::Etcd,
+        );
 
         let api_ports = (0..options.api_servers).map(|_| ports::free()).collect::<Result<Vec<_>>>()?;
         let connection = Arc::new(Connection {

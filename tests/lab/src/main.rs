@@ -44,7 +44,12 @@ async fn up(options: Options) -> Result<()> {
     println!("export KUBECONFIG={}", control_plane.kubeconfig_admin()?.display());
     println!("# kubectl: {}", control_plane.assets().program("kubectl").display());
     for component in control_plane.components() {
-        println!("# {}: process {}, port {}", component.name(), component.pid().unwrap_or(0), component.port());
+        println!(
+            "# {}: process {}, port {}",
+            component.name(),
+            component.pid().unwrap_or(0),
+            component.port()
+        );
     }
     println!("# logs: {}", control_plane.logs().display());
     println!("# Ctrl-C ends it");
