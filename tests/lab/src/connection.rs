@@ -55,6 +55,12 @@ impl Connection {
         &self.ca_pem
     }
 
+    /// The administrator's token.
+    #[must_use]
+    pub fn admin_token(&self) -> &str {
+        &self.admin_token
+    }
+
     /// A client of the first API server with the administrator's rights. Use it in the runtime that made it.
     pub async fn client(&self) -> Result<Client> {
         self.client_of(0).await

@@ -2,20 +2,63 @@
 //!
 //! etcd and kube-apiserver run as processes on loopback. There is no kubelet: a test plays it, and makes a pod Ready by
 //! writing its status, which is all that a controller can see of a kubelet.
+//!
+//! ```no_run
+//! # async fn test() -> anyhow::Result<()> {
+//! use lab::{Lab, within};
+//!
+//! let shop = Lab::shared().await?.namespace("shop").await?;
+//! shop.service("orders").annotation("zen-lead.io/enabled", "true").selector("app", "orders").port("http", 80, 8080)
+//!     .create().await?;
+//! let first = shop.pod("orders-0").label("app", "orders").ready().create().await?;
+//! shop.slices().until_leader("orders-leader", first.name(), within(5)).await?;
+//! first.terminate(within(30)).await?;
+//! shop.slices().until_leaderless("orders-leader", within(5)).await?;
+//! # Ok(()) }
+//! ```
 
+mod access;
 mod audit;
 mod build;
+mod bulk;
 mod component;
 mod connection;
 mod controlplane;
 mod directory;
+mod forwarder;
+mod history;
+mod lab;
+mod manifests;
+mod packets;
 mod pki;
+mod pod;
+mod pods;
 mod ports;
 mod process;
+mod services;
+mod slices;
 
+use std::time::Duration;
+
+pub use access::{Account, rotate};
 pub use audit::{Audit, Entry};
 pub use build::Assets;
 pub use component::Component;
 pub use connection::{Authority, Connection, Token, client, client_from};
 pub use controlplane::{ADMIN, ControlPlane, Options};
+pub use forwarder::{Forwarder, Route};
+pub use history::{Change, History, Revision};
+pub use lab::{Lab, Namespace};
+pub use manifests::{apply_yaml, documents};
+pub use packets::{PacketDrop, client_ports};
+pub use pod::Pod;
+pub use pods::{FINALIZER, PodBuilder, next_ipv4, next_ipv6, pod};
 pub use process::is_alive;
+pub use services::{Service, ServiceBuilder};
+pub use slices::{SERVICE_NAME, Slices, leader_of, until, until_object};
+
+/// So many seconds.
+#[must_use]
+pub const fn within(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
