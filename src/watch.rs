@@ -9,7 +9,7 @@
 //!
 //! A list below what we have seen is normally a server that should not have answered. It may also be
 //! an etcd restored from a backup, and then waiting for the old version would be waiting for ever.
-//! [`PROOF_LISTS`] lists in a row that are all below what we have seen, and among themselves do not
+//! Three lists in a row that are all below what we have seen, and among themselves do not
 //! fall, count as proof: a consistent read goes to the etcd quorum, so that a mere laggard cannot
 //! produce them. The list is then told as [`Change::Listed`] with `restored`.
 //!
@@ -374,7 +374,7 @@ where
         let from = self.seen;
         let body = self.server.open(&self.options, from).await?;
         self.status.live(resumed);
-        let live = Instant::now();
+        let live_since = Instant::now();
         let mut lines = Lines::new(body);
         let server = self.server.clone();
         let mut version = pin!(async move { server.version().await });
@@ -397,7 +397,7 @@ where
                 }
                 () = &mut healthy, if young => {
                     young = false;
-                    self.log.over(self.status.name(), live);
+                    self.log.over(self.status.name(), live_since);
                 }
             }
         }
@@ -596,9 +596,13 @@ impl TroubleLog {
         }
     }
 
-    fn over(&mut self, watch: &str, live: Instant) {
+    fn over(&mut self, watch: &str, live_since: Instant) {
         if let Some((since, _)) = self.said.take() {
-            tracing::info!(watch, seconds = live.duration_since(since).as_secs_f32(), "the watch is back");
+            tracing::info!(
+                watch,
+                seconds = live_since.duration_since(since).as_secs_f32(),
+                "the watch is back"
+            );
         }
     }
 }
