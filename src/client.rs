@@ -3,8 +3,8 @@
 //! kube's own client is not used below its `Client` type, because its defaults can blind a failover
 //! controller for five minutes: it speaks HTTP/1.1 only, so a dead peer is noticed by nothing but the
 //! watch's own timeout. Here every request travels on one HTTP/2 connection that is pinged while
-//! idle ([`link`]), connects are bounded and hedged ([`dial`]), and rotated tokens and CAs are taken
-//! up ([`token`], [`tls`]).
+//! idle (`link`), connects are bounded and hedged (`dial`), and rotated tokens and CAs are taken
+//! up (`token`, `tls`).
 //!
 //! Watches and writes have a connection each, so that neither can stall the other.
 

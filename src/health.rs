@@ -385,7 +385,7 @@ mod tests {
         for watch in &watches {
             watch.listing();
             watch.listed();
-            watch.live();
+            watch.live(false);
         }
         health.set_synced(true);
         let routes = Routes::new().with_health(&health);
@@ -426,8 +426,7 @@ mod tests {
         health.driver_beat();
         assert_eq!(get(&routes, "/healthz").await.0, 200, "no reason for a restart");
 
-        pods.reconnecting();
-        pods.live();
+        pods.live(true);
         let (status, text) = get(&routes, "/readyz").await;
         assert_eq!(status, 200);
         assert!(text.contains("(1 reconnects, 0 relists)"), "{text}");
@@ -448,7 +447,7 @@ mod tests {
         let health = Health::new();
         let pods = health.watch("pods");
         assert!(!health.ready().passed());
-        pods.live();
+        pods.live(false);
         health.set_synced(true);
         assert!(!health.ready().passed(), "never listed");
         pods.listed();

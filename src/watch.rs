@@ -9,13 +9,14 @@
 //!
 //! A list below what we have seen is normally a server that should not have answered. It may also be
 //! an etcd restored from a backup, and then waiting for the old version would be waiting for ever.
-//! [`PROOF_LISTS`] lists in a row that are all below what we have seen, and among themselves do not
+//! Three lists in a row that are all below what we have seen, and among themselves do not
 //! fall, count as proof: a consistent read goes to the etcd quorum, so that a mere laggard cannot
 //! produce them. The list is then told as [`Change::Listed`] with `restored`.
 //!
 //! A *watch* from a version that the restored server has not reached is worse: the server accepts
-//! it and silently holds back every event until its count has caught up. So whenever a watch resumes,
-//! one list of a single object runs beside it and compares versions; it costs the watch no time.
+//! it and silently holds back every event until its count has caught up (seen with 1.35). So whenever
+//! a watch resumes, one list of a single object runs beside it and compares versions; it costs the
+//! watch no time. A watch that was away for long is listed anew in any case.
 
 use std::{
     convert::Infallible,
@@ -63,6 +64,11 @@ const LAST_RETRY: Duration = Duration::from_secs(1);
 
 /// A stream that lived this long works: it ended for a new reason, and the back-off starts anew.
 const HEALTHY_AFTER: Duration = Duration::from_secs(1);
+
+/// A watch that was away for longer is not resumed but listed anew. That costs one list, and heals
+/// what the version check cannot see: an etcd restored meanwhile whose count has caught up with ours.
+/// A restore takes longer than this.
+const RELIST_AFTER: Duration = Duration::from_mins(1);
 
 /// A trouble that goes on is logged again after this time.
 const LOG_EVERY: Duration = Duration::from_secs(30);
@@ -348,7 +354,9 @@ where
                     self.pause_unless_healthy(opened).await;
                 }
             }
-            self.status.reconnecting();
+            if self.status.down_for() > RELIST_AFTER {
+                return Ok(());
+            }
             resumed = true;
         }
     }
@@ -365,7 +373,8 @@ where
     async fn watch(&mut self, resumed: bool) -> Result<(), Trouble> {
         let from = self.seen;
         let body = self.server.open(&self.options, from).await?;
-        self.status.live();
+        self.status.live(resumed);
+        let live_since = Instant::now();
         let mut lines = Lines::new(body);
         let server = self.server.clone();
         let mut version = pin!(async move { server.version().await });
@@ -388,7 +397,7 @@ where
                 }
                 () = &mut healthy, if young => {
                     young = false;
-                    self.log.over(self.status.name());
+                    self.log.over(self.status.name(), live_since);
                 }
             }
         }
@@ -587,9 +596,13 @@ impl TroubleLog {
         }
     }
 
-    fn over(&mut self, watch: &str) {
+    fn over(&mut self, watch: &str, live_since: Instant) {
         if let Some((since, _)) = self.said.take() {
-            tracing::info!(watch, seconds = since.elapsed().as_secs_f32(), "the watch is back");
+            tracing::info!(
+                watch,
+                seconds = live_since.duration_since(since).as_secs_f32(),
+                "the watch is back"
+            );
         }
     }
 }

@@ -182,7 +182,7 @@ async fn a_wrong_ca_is_named_as_such() {
     let kubeconfig = Kubeconfig::for_server(server.address, &Authority::new());
     let clients = connect(&kubeconfig.options()).await.unwrap();
     let text = explain(&get(&clients.watch, "/version").await.unwrap_err());
-    assert!(text.contains("CA"), "{text}");
+    assert!(text.contains("certificate") && text.contains("configured CA"), "{text}");
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ impl WatchStatus {
         now.saturating_sub(Duration::from_millis(self.shared.active.load(Relaxed)))
     }
 
-    /// How often the watch was opened again.
+    /// How often the watch was resumed, with success.
     #[must_use]
     pub fn reconnects(&self) -> u64 {
         self.shared.reconnects.load(Relaxed)
@@ -149,17 +149,14 @@ impl WatchStatus {
         self.shared.state.send_modify(|state| state.listed = true);
     }
 
-    pub(crate) fn live(&self) {
+    pub(crate) fn live(&self, again: bool) {
         self.active();
+        self.shared.reconnects.fetch_add(u64::from(again), Relaxed);
         self.shared.state.send_modify(|state| (state.phase, state.since) = (Phase::Live, Instant::now()));
     }
 
     pub(crate) fn disconnected(&self, reason: &str) {
         self.down(Phase::Disconnected(reason.into()));
-    }
-
-    pub(crate) fn reconnecting(&self) {
-        self.shared.reconnects.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn active(&self) {

@@ -253,14 +253,14 @@ async fn a_line_cut_off_comes_again() {
     let (server, mut changes, status) = start(vec![
         page(1, &["a"], None),
         lines(vec![event("MODIFIED", "a", 2), cut]),
-        lines(vec![whole]),
+        said_and_open(whole),
         page(3, &["a"], None),
-        Reply::hang(),
     ]);
     changes.take(3).await;
     assert_eq!(changes.take(2).await, [Change::Applied(pod("a", 2)), Change::Applied(pod("a", 3))]);
     assert!(server.asked(3).await[2].contains("resourceVersion=2"));
-    assert!(status.reconnects() >= 1);
+    sleep(LONG).await;
+    assert_eq!(status.reconnects(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,6 +297,20 @@ async fn several_events_in_one_chunk_are_all_told() {
     changes.take(3).await;
     let expected = [("a", 2), ("b", 3), ("c", 4)].map(|(name, version)| Change::Applied(pod(name, version)));
     assert_eq!(changes.take(3).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_was_away_for_long_is_listed_anew() {
+    let down = (0..200).map(|_| Reply::Fail);
+    let script = [page(1, &["a"], None), lines(vec![])].into_iter().chain(down);
+    let (server, mut changes, status) = start(script.collect());
+    changes.take(3).await;
+    let before = RELIST_AFTER.saturating_sub(LAST_RETRY * 2);
+    sleep(before).await;
+    assert!(server.asked(3).await[2..].iter().all(|uri| uri.contains("watch=true")), "resuming first");
+    sleep(LAST_RETRY * 4).await;
+    assert!(!server.asked(3).await.last().unwrap().contains("watch=true"), "then listing");
+    assert!(status.down_for() > RELIST_AFTER);
 }
 
 // --- versions that go back ---
@@ -535,6 +549,12 @@ fn gone() -> Reply {
 /// A watch that says this and ends.
 fn lines(chunks: Vec<String>) -> Reply {
     Reply::Body { status: 200, retry_after: None, chunks: futures::stream::iter(chunks).boxed() }
+}
+
+/// A watch that says this and stays open.
+fn said_and_open(chunk: String) -> Reply {
+    let chunks = futures::stream::iter([chunk]).chain(futures::stream::pending()).boxed();
+    Reply::Body { status: 200, retry_after: None, chunks }
 }
 
 /// What the server does with a request.
