@@ -5,18 +5,11 @@
 
 use crate::kinds::Family;
 
-<<<<<<< HEAD
-/// What the controller calls itself: `managed-by` label, reporting controller of notices.
+/// What the controller calls itself: in `managed-by` labels and as the reporting controller of notices.
 pub const CONTROLLER: &str = "zen-lead";
 /// The field manager of our writes. The Go zen-lead writes as `zen-lead` if its binary is called so, and its
 /// writes must not pass for ours.
 pub const FIELD_MANAGER: &str = "zen-lead-controller";
-=======
-/// What the controller calls itself: in `managed-by` labels and as the reporting controller of notices.
-pub const CONTROLLER: &str = "zen-lead";
-/// The field manager of all our writes.
-pub const FIELD_MANAGER: &str = CONTROLLER;
->>>>>>> pure
 
 /// Label: who manages an object. Ours say [`CONTROLLER`].
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
