@@ -5,7 +5,7 @@
 
 use crate::kinds::Family;
 
-/// What the controller calls itself: in `managed-by` labels and as the reporting controller of notices.
+/// What the controller calls itself: `managed-by` label, reporting controller of notices.
 pub const CONTROLLER: &str = "zen-lead";
 /// The field manager of our writes. The Go zen-lead writes as `zen-lead` if its binary is called so, and its
 /// writes must not pass for ours.

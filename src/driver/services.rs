@@ -150,15 +150,15 @@ impl Driver {
         for name in slices {
             let slice = self.world.namespace(&key.namespace).slices.get(&*name).cloned();
             if let Some(slice) = slice {
-                self.with(&key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
+                self.with(key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
             }
         }
-        self.leader_service_known(&key, &leader_service);
-        let Some(managed) = self.managed(&key) else { return };
+        self.leader_service_known(key, &leader_service);
+        let Some(managed) = self.managed(key) else { return };
         let (generation, (errand, request)) = (managed.generation, managed.look_for_strays());
         // At start the regular look is soon enough: what stands has been looked at before.
         if self.is_armed {
-            self.submit(&key, generation, errand, request);
+            self.submit(key, generation, errand, request);
         }
     }
 
