@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::fixtures::{POD, decode, service_json};
 use super::*;
+use crate::names::FIELD_MANAGER;
 
 #[test]
 fn a_real_pod_says_the_same_as_the_full_type() {
@@ -135,11 +136,11 @@ fn the_newest_manager_is_told() {
             "time": format!("2025-11-20T08:00:{second:02}Z")})
     };
     assert_eq!(by(json!([])), None);
-    assert_eq!(by(json!([entry("kubectl-edit", 2), entry("zen-lead", 1)])).unwrap(), "kubectl-edit");
-    assert_eq!(by(json!([entry("zen-lead", 3), entry("kubectl-edit", 2)])).unwrap(), "zen-lead");
+    assert_eq!(by(json!([entry("kubectl-edit", 2), entry(FIELD_MANAGER, 1)])).unwrap(), "kubectl-edit");
+    assert_eq!(by(json!([entry(FIELD_MANAGER, 3), entry("kubectl-edit", 2)])).unwrap(), FIELD_MANAGER);
     // To the second they are equal: what we wrote ourselves we know by its version.
-    assert_eq!(by(json!([entry("kubectl-edit", 2), entry("zen-lead", 2)])).unwrap(), "kubectl-edit");
-    assert_eq!(by(json!([{"manager": "no-time"}, entry("zen-lead", 0)])).unwrap(), "zen-lead");
+    assert_eq!(by(json!([entry("kubectl-edit", 2), entry(FIELD_MANAGER, 2)])).unwrap(), "kubectl-edit");
+    assert_eq!(by(json!([{"manager": "no-time"}, entry(FIELD_MANAGER, 0)])).unwrap(), FIELD_MANAGER);
 }
 
 #[test]

@@ -290,12 +290,14 @@ fn the_replica_that_wrote_the_term_is_known() {
 }
 
 #[test]
-fn only_writers_that_are_not_zen_lead_are_named() {
+fn only_writers_other_than_this_program_are_named() {
     let by = |manager: &str| {
         let fields = json!([{"manager": manager, "operation": "Update", "time": "2025-11-20T08:00:09Z"}]);
         after(&json!({"metadata": {"managedFields": fields}})).0.manager
     };
-    assert_eq!((by("kubectl-edit").as_deref(), by("zen-lead")), (Some("kubectl-edit"), None));
+    assert_eq!((by("kubectl-edit").as_deref(), by(names::FIELD_MANAGER)), (Some("kubectl-edit"), None));
+    // The Go zen-lead, still running beside us.
+    assert_eq!(by("zen-lead").as_deref(), Some("zen-lead"));
 }
 
 /// A slice as the Go zen-lead wrote it, for the fixture's pod.
