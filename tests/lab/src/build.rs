@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, io};
@@ -98,7 +98,8 @@ fn build(directory: &Path) -> Result<()> {
     for name in COMPONENTS {
         link(&directory.join(name))?;
     }
-    let unfinished = directory.join("unfinished");
+    // If a builder is killed, its compiler goes on for a while: it must not write into the next builder's file.
+    let unfinished = directory.join(format!("unfinished-{}", process::id()));
     let log = directory.join("build.log");
     let output = File::create(&log)?;
     let mut go = Command::new("go")
