@@ -12,7 +12,7 @@ const FIRST: u32 = 18_000;
 const COUNT: u32 = 14_000;
 
 /// A port that nobody listens on now and that this process has not been given before.
-pub(crate) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     (0..COUNT)
         .map(|_| {

@@ -24,13 +24,14 @@ exec "$@" 3<&- </dev/null"#;
 
 /// A running program with its output in a log file. Dropping it kills it.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     leash: ChildStdin,
 }
 
 impl Process {
-    pub(crate) fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+    /// Starts `program`; what it says goes to the end of `log`.
+    pub fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(log)?;
         let mut child = Command::new("/bin/sh")
             .args(["-c", LEASH, "sh"])
@@ -47,22 +48,25 @@ impl Process {
         Ok(Self { child, leash })
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> Result<Option<String>> {
+    pub fn ended(&mut self) -> Result<Option<String>> {
         Ok(self.child.try_wait()?.map(|status| status.to_string()))
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         // The child has not been waited for while it is in this struct, so its id cannot have been reused.
         kill_process(pid(self.id())?, signal).with_context(|| format!("{signal:?} to process {}", self.id()))
     }
 
     /// Stops it with SIGSTOP and returns when the kernel has stopped it.
-    pub(crate) fn pause(&self) -> Result<()> {
+    pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)?;
         let deadline = Instant::now() + Duration::from_secs(5);
         while state(self.id()) != Some('T') {
@@ -75,7 +79,7 @@ impl Process {
     }
 
     /// Asks it to end, and kills it if it has not within `patience`. Blocks.
-    pub(crate) fn end(mut self, patience: Duration) -> Result<()> {
+    pub fn end(mut self, patience: Duration) -> Result<()> {
         self.signal(Signal::TERM)?;
         let deadline = Instant::now() + patience;
         while self.child.try_wait()?.is_none() {
@@ -107,7 +111,7 @@ pub fn is_alive(id: u32) -> bool {
 
 /// The end of a log file, for error messages; what went wrong is usually there.
 #[must_use]
-pub(crate) fn last_lines(path: &Path, count: usize) -> String {
+pub fn last_lines(path: &Path, count: usize) -> String {
     match read_lossy(path) {
         Ok(text) => {
             let lines: Vec<&str> = text.lines().collect();

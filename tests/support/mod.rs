@@ -1,0 +1,289 @@
+//! A stage for one test: a namespace of its own on the shared control plane, and the real controller in it,
+//! running as a ServiceAccount with the rights that `deploy/` gives and no others.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "every test binary uses a part of it")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::events::v1::Event;
+use lab::{Account, Audit, Lab, Namespace, PodBuilder, Process, ServiceBuilder, Signal, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, interval, timeout};
+
+/// How long anything may take that should take milliseconds: long enough for a machine that is busy with other
+/// tests, and no test asserts on it.
+pub const SOON: Duration = within(20);
+
+/// A namespace with the controller in it.
+pub struct Stage {
+    pub ns: Namespace,
+    pub account: Account,
+    pub controller: Controller,
+    audit: Audit,
+}
+
+impl Stage {
+    /// A stage on the shared control plane whose controller is ready.
+    pub async fn new(purpose: &str) -> Result<Self> {
+        Self::on(Lab::shared().await?, purpose, &[]).await
+    }
+
+    /// The same with further arguments for the controller.
+    pub async fn with(purpose: &str, arguments: &[&str]) -> Result<Self> {
+        Self::on(Lab::shared().await?, purpose, arguments).await
+    }
+
+    /// A stage on a control plane of the test's own.
+    pub async fn on(lab: &Lab, purpose: &str, arguments: &[&str]) -> Result<Self> {
+        let audit = lab.control_plane.audit().from_now();
+        let ns = lab.namespace(purpose).await?;
+        let account = authorise(&ns).await?;
+        let controller = Controller::in_namespace(&ns, &account, arguments).await?;
+        controller.until_ready().await?;
+        Ok(Self { ns, account, controller, audit })
+    }
+
+    /// Begins a Service that opts in: port 80 to 8080 of the pods labelled `app: <name>`.
+    pub fn source(&self, name: &str) -> ServiceBuilder {
+        let service = self.ns.service(name).annotation("zen-lead.io/enabled", "true");
+        service.selector("app", name).port("http", 80, 8080)
+    }
+
+    /// Begins a pod that the Service `source` selects.
+    pub fn member(&self, source: &str, name: &str) -> PodBuilder {
+        self.ns.pod(name).label("app", source)
+    }
+
+    /// Stops the controller and starts another one.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.controller.stop()?;
+        self.controller = Controller::in_namespace(&self.ns, &self.account, &[]).await?;
+        self.controller.until_ready().await
+    }
+
+    /// A second controller beside the first.
+    pub async fn another(&self, arguments: &[&str]) -> Result<Controller> {
+        Controller::in_namespace(&self.ns, &self.account, arguments).await
+    }
+
+    /// The notices in the namespace, oldest first.
+    pub async fn notices(&self) -> Result<Vec<Event>> {
+        let mut notices = self.ns.api::<Event>().list(&kube::api::ListParams::default()).await?.items;
+        notices.sort_by_key(|notice| notice.event_time.clone().map(|time| time.0));
+        Ok(notices)
+    }
+
+    /// Waits for a notice with this reason.
+    pub async fn until_notice(&self, reason: &str) -> Result<Event> {
+        let found = |notice: &Event| notice.reason.as_deref() == Some(reason);
+        let notices =
+            lab::until(&self.ns.api::<Event>(), "", SOON, |notices| notices.iter().any(found)).await;
+        let mut notices = notices.with_context(|| format!("waiting for the notice {reason}"))?;
+        notices.retain(found);
+        notices.pop().context("it was among them")
+    }
+
+    /// What the controller asked of the API server since the stage was set.
+    pub fn asked(&self) -> Result<Vec<lab::Entry>> {
+        self.audit.by(&self.account.user())
+    }
+
+    /// The controller's writes since the stage was set, as `verb resource name`.
+    pub fn writes(&self) -> Result<Vec<String>> {
+        let is_write = |entry: &&lab::Entry| !matches!(entry.verb.as_str(), "get" | "list" | "watch");
+        let asked = self.asked()?;
+        Ok(asked
+            .iter()
+            .filter(is_write)
+            .map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.name))
+            .collect())
+    }
+
+    /// Ends the stage in good order: the controller stops when asked to, was denied nothing, and asked for nothing
+    /// that SECURITY.md does not list.
+    pub async fn end(mut self) -> Result<()> {
+        self.controller.stop()?;
+        let listed = listed_rights()?;
+        for entry in self.asked()? {
+            ensure!(entry.code != 403, "the controller was denied {entry:?}");
+            if !entry.resource.is_empty() {
+                let right = (entry.resource.clone(), entry.verb.clone());
+                ensure!(
+                    listed.contains(&right),
+                    "SECURITY.md does not list {right:?}, which was asked for: {entry:?}"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives a new account in `ns` the shipped Role there.
+pub async fn authorise(ns: &Namespace) -> Result<Account> {
+    let account = ns.account("zen-lead").await?;
+    let binding = manifest("deploy/namespaced/rolebinding.yaml")?;
+    ns.apply(&manifest("deploy/namespaced/role.yaml")?).await?;
+    ns.apply(&binding.replace("zen-lead-system", ns.name())).await?;
+    Ok(account)
+}
+
+/// A file of this repository.
+pub fn manifest(path: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The pairs of resource and verb in SECURITY.md's table.
+pub fn listed_rights() -> Result<BTreeSet<(String, String)>> {
+    let text = manifest("SECURITY.md")?;
+    let groups = ["`\"\"`", "`discovery.k8s.io`", "`events.k8s.io`"];
+    let mut rights = BTreeSet::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, group, resource, verbs, ..] = cells[..] else { continue };
+        if groups.contains(&group) {
+            let resource = resource.trim_matches('`').to_owned();
+            rights.extend(
+                verbs.split(',').map(|verb| (resource.clone(), verb.trim().trim_matches('`').to_owned())),
+            );
+        }
+    }
+    ensure!(!rights.is_empty(), "SECURITY.md has no table of rights");
+    Ok(rights)
+}
+
+/// The real `zen-lead run`, as a process.
+pub struct Controller {
+    process: Option<Process>,
+    health: u16,
+    log: PathBuf,
+}
+
+impl Controller {
+    /// One that watches only this namespace, as this account.
+    pub async fn in_namespace(ns: &Namespace, account: &Account, arguments: &[&str]) -> Result<Self> {
+        let kubeconfig = account.kubeconfig().await?;
+        let mut all = vec!["--namespace", ns.name()];
+        all.extend(arguments);
+        Self::start(&kubeconfig, ns.name(), &all)
+    }
+
+    /// One with this kubeconfig and these arguments; not ready yet. `name` names its log.
+    pub fn start(kubeconfig: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
+        let health = lab::free_port()?;
+        let log = kubeconfig.with_file_name(format!("{name}-{health}.log"));
+        let mut all: Vec<String> =
+            ["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"].map(str::to_owned).into();
+        all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
+        all.push(format!("--kubeconfig={}", kubeconfig.display()));
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_zen-lead")), &all, &log)?;
+        Ok(Self { process: Some(process), health, log })
+    }
+
+    pub fn process(&self) -> Result<&Process> {
+        self.process.as_ref().context("the controller was stopped")
+    }
+
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process()?.id())
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+
+    /// Waits for a line in its log that contains all of `words`.
+    pub async fn until_logged(&self, words: &[&str]) -> Result<String> {
+        let deadline = Instant::now() + SOON;
+        let mut often = interval(Duration::from_millis(10));
+        loop {
+            often.tick().await;
+            let log = self.log()?;
+            let found = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            if let Some(line) = found {
+                return Ok(line.to_owned());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{words:?} was not logged:\n{}",
+                lab::last_lines(&self.log, 40)
+            );
+        }
+    }
+
+    /// The answer of `/readyz` or `/healthz`: status line and body.
+    pub async fn probe(&self, path: &str) -> Result<String> {
+        let ask = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.health)).await?;
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            anyhow::Ok(answer)
+        };
+        timeout(within(5), ask).await?
+    }
+
+    /// Waits until it is ready.
+    pub async fn until_ready(&self) -> Result<()> {
+        self.until_probe("/readyz", |answer| answer.starts_with("HTTP/1.1 200")).await.map(drop)
+    }
+
+    /// Waits until a probe's answer is as wanted.
+    pub async fn until_probe(&self, path: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let deadline = Instant::now() + SOON;
+        let mut often = interval(Duration::from_millis(10));
+        loop {
+            often.tick().await;
+            let answer = self.probe(path).await;
+            match answer {
+                Ok(answer) if wanted(&answer) => return Ok(answer),
+                answer if Instant::now() > deadline => {
+                    bail!("{path} is not as wanted: {answer:?}\n{}", lab::last_lines(&self.log, 40))
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// SIGTERM; it has to end by itself.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        if process.ended()?.is_none() {
+            process.signal(Signal::TERM)?;
+        }
+        let deadline = std::time::Instant::now() + within(10);
+        loop {
+            if let Some(status) = process.ended()? {
+                ensure!(status.contains("exit status: 0"), "{status}:\n{}", lab::last_lines(&self.log, 40));
+                return Ok(());
+            }
+            ensure!(
+                std::time::Instant::now() < deadline,
+                "it does not stop:\n{}",
+                lab::last_lines(&self.log, 40)
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.take();
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A failed test shows what the controller had to say.
+        if std::thread::panicking() {
+            eprintln!("the controller's log:\n{}", lab::last_lines(&self.controller.log, 60));
+        }
+    }
+}
