@@ -157,8 +157,13 @@ impl Driver {
         }
     }
 
-    /// Decides until `shutdown`; then lets the writes in flight finish.
-    pub(crate) async fn run(mut self, mut feed: mpsc::Receiver<Feed>, shutdown: impl Future<Output = ()>) {
+    /// Decides until `shutdown`; then lets the writes in flight finish. The feed is handed back, for the watches
+    /// end when it is dropped, and must not seem to have failed.
+    pub(crate) async fn run(
+        mut self,
+        mut feed: mpsc::Receiver<Feed>,
+        shutdown: impl Future<Output = ()>,
+    ) -> mpsc::Receiver<Feed> {
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut strays = interval(STRAYS_EVERY);
@@ -179,6 +184,7 @@ impl Driver {
             }
         }
         self.finish().await;
+        feed
     }
 
     /// Publications in flight are awaited, so that their outcome is known; everything else stays as it is, and

@@ -89,6 +89,7 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
                 error!("the deciding task failed: {error}");
                 return Err(Error::TaskEnded("driver"));
             }
+            tasks.shutdown().await;
             Ok(())
         }
         Some(ended) = tasks.join_next() => Err(Error::TaskEnded(ended.unwrap_or("watch"))),
