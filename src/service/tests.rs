@@ -101,6 +101,7 @@ fn p12_a_headless_source_gets_an_ordinary_leader() {
 fn p13_labels_are_copied_less_those_of_gitops_tools() {
     let mut labels = json!({
         "team": "shop", "service.kubernetes.io/headless": "", "zen-lead.io/source-service": "forged",
+        "zen-lead.io/more": "x",
     });
     for key in crate::names::GITOPS_LABELS {
         labels[key] = json!("x");
@@ -241,6 +242,7 @@ fn b13_what_somebody_changed_is_put_back_and_nothing_else() {
         json!([ports[1], ports[0]]),
         json!([with(ports[0].clone(), &json!({"targetPort": 8080})), ports[1]]),
         json!([with(ports[0].clone(), &json!({"nodePort": 30080})), ports[1]]),
+        json!([with(ports[0].clone(), &json!({"protocol": "UDP"})), ports[1]]),
         json!([with(ports[0].clone(), &json!({"appProtocol": null})), ports[1]]),
     ] {
         assert_eq!(repair_only(&json!({"spec": {"ports": other}})), json!({"spec": {"ports": ports}}));
@@ -395,6 +397,8 @@ fn b03_what_others_made_is_foreign() {
     assert_eq!(foreign(&whose(&bare)), "it was not made by zen-lead");
     let half = json!({"metadata": {"annotations": null, "labels": {"app.kubernetes.io/managed-by": "Helm"}}});
     assert_eq!(foreign(&whose(&half)), "it was not made by zen-lead");
+    let unnamed = json!({"metadata": {"annotations": null, "labels": {"zen-lead.io/source-service": null}}});
+    assert_eq!(foreign(&whose(&unnamed)), "it was not made by zen-lead");
     let other = json!({"metadata": {"annotations": {"zen-lead.io/instance": "other/installation"}}});
     assert!(foreign(&whose(&other)).contains("other/installation"));
     let sibling = json!({"metadata": {"labels": {"zen-lead.io/source-service": "bills"}}});

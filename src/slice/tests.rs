@@ -110,7 +110,9 @@ fn b01_nobody_leads_means_an_empty_slice_that_keeps_the_epoch() {
         slice["metadata"]["annotations"],
         json!({"zen-lead.io/epoch": "1763625608", "zen-lead.io/instance": INSTALLATION, "zen-lead.io/term-by": REPLICA})
     );
-    assert!(read(&decode(slice), &view).publication.says(&nobody()));
+    assert!(read(&decode(slice.clone()), &view).publication.says(&nobody()));
+    let with_ports = with(slice, &json!({"ports": [{"name": "web", "port": 80}]}));
+    assert!(!read(&decode(with_ports), &view).publication.says(&nobody()));
 }
 
 #[test]
@@ -206,6 +208,7 @@ fn b13_every_edit_of_what_is_ours_is_seen() {
         endpoint(json!({"targetRef": {"namespace": "other"}})),
         endpoint(json!({"targetRef": {"name": "orders-1"}})),
         endpoint(json!({"targetRef": {"uid": "b2"}})),
+        endpoint(json!({"conditions": {"ready": false, "serving": null, "terminating": true}})),
         json!({"ports": null}),
         json!({"ports": [slice["ports"][1], slice["ports"][0]]}),
         ports(json!({"port": 8081})),
@@ -337,6 +340,16 @@ fn p24_a_slice_of_go_says_who_leads_and_needs_one_write() {
     let based_on = Some((observed.publication.version, &observed.extras));
     let slice = Draft { based_on, ..draft(&view, &wanted, Some(&row)) }.slice().unwrap();
     assert!(read(&stored(&slice, &json!({})), &view).publication.says(&wanted));
+}
+
+#[test]
+fn what_is_not_ready_does_not_serve_unless_it_says_so() {
+    let conditions = json!({"ready": false, "terminating": true, "serving": null});
+    let endpoint = json!({
+        "addresses": ["10.0.7.21"], "conditions": conditions,
+        "targetRef": {"kind": "Pod", "namespace": "shop", "name": "orders-0", "uid": "a0"},
+    });
+    assert_eq!(after(&json!({"endpoints": [endpoint]})).0.publication.shown, Shown::Foreign);
 }
 
 #[test]
