@@ -7,7 +7,10 @@ use machine::{Departure, Event, Version};
 use tracing::warn;
 
 use super::Driver;
+use crate::annotations::{self, Invalid};
 use crate::kinds::{PodLite, version};
+use crate::managed::Managed;
+use crate::notice::Notice;
 use crate::rows::{PodRow, View, event_for};
 use crate::watch::Change;
 
@@ -23,6 +26,9 @@ impl Driver {
             Change::Applied(pod) => {
                 self.saw(watch, version(&pod.metadata));
                 if let Some(row) = self.world.row(&pod) {
+                    if row.invalid {
+                        self.report_invalid(&pod, &row);
+                    }
                     self.pod_seen(row);
                 }
             }
@@ -105,6 +111,25 @@ impl Driver {
         }
         for (key, event) in facts {
             self.step(&key, event);
+        }
+    }
+
+    /// A pod's annotations hold what cannot be understood: its Services' people should know, once.
+    fn report_invalid(&mut self, pod: &PodLite, row: &PodRow) {
+        let Some(space) = self.world.namespaces.get(&row.namespace).filter(|_| self.is_armed) else { return };
+        if space.pods.get(row.pod.name()).is_some_and(|known| known.invalid && known.pod == row.pod) {
+            return;
+        }
+        let sources = space.concerned([row]).into_iter().filter_map(|source| space.managed.get(&source));
+        let told: Vec<_> = sources
+            .filter(|managed| row.membership(&managed.view.source.selector).is_ok())
+            .map(Managed::regarding)
+            .collect();
+        for invalid in pod.metadata.annotations.iter().flat_map(|all| annotations::parse_pod(all).invalid) {
+            let Invalid { annotation, value, default, why } = &invalid;
+            warn!(pod = %row.pod, annotation, %value, default, "invalid configuration: {why}");
+            let notice = Notice::invalid_configuration(&invalid, Some(row.pod.clone()));
+            told.iter().for_each(|regarding| self.send_notice(&notice, regarding));
         }
     }
 
