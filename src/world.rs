@@ -35,8 +35,9 @@ pub(crate) struct Namespace {
     pub(crate) managed: BTreeMap<Arc<str>, Managed>,
     /// Which source Services a pod with this label can belong to.
     by_label: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// Which source Service a leader Service's name stands for.
-    pub(crate) leaders: HashMap<Arc<str>, Arc<str>>,
+    /// Which source Services ask for a leader Service of this name. One of them has it, if any; it must not go
+    /// unheard because another one asks for the same.
+    leaders: HashMap<Arc<str>, Vec<Arc<str>>>,
 }
 
 /// What is kept of a Service.
@@ -122,6 +123,26 @@ impl Namespace {
                 self.by_label.remove(pair);
             }
         }
+    }
+
+    /// From now on `source` asks for a leader Service of this name.
+    pub(crate) fn name_leader(&mut self, leader_service: &Arc<str>, source: &Arc<str>) {
+        self.leaders.entry(leader_service.clone()).or_default().push(source.clone());
+    }
+
+    /// The opposite of [`Self::name_leader`].
+    pub(crate) fn unname_leader(&mut self, leader_service: &str, source: &str) {
+        if let Some(sources) = self.leaders.get_mut(leader_service) {
+            sources.retain(|named| &**named != source);
+            if sources.is_empty() {
+                self.leaders.remove(leader_service);
+            }
+        }
+    }
+
+    /// The sources that ask for a leader Service of this name.
+    pub(crate) fn leader_of(&self, leader_service: &str) -> &[Arc<str>] {
+        self.leaders.get(leader_service).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The sources that a pod with one of these rows can concern.

@@ -141,7 +141,7 @@ impl Driver {
         let slices = managed.slice_names(&self.identity);
         let space = self.world.namespace(&key.namespace);
         space.index(&view.source.selector, &key.name);
-        space.leaders.insert(leader_service.clone(), key.name.clone());
+        space.name_leader(&leader_service, &key.name);
         space.managed.insert(key.name.clone(), managed);
         for invalid in &invalid {
             self.send_notice(&Notice::invalid_configuration(invalid, None), &Regarding::from(&*view.source));
@@ -179,17 +179,20 @@ impl Driver {
     }
 
     pub(super) fn leader_service_seen(&mut self, namespace: &str, name: &str, seen: Option<&ServiceLite>) {
-        let Some(source) = self.world.namespaces.get(namespace).and_then(|space| space.leaders.get(name))
-        else {
-            return;
-        };
-        let key = Key { namespace: namespace.into(), name: source.clone() };
         let has_selector = seen.is_some_and(|service| !service.spec.selector.is_empty());
-        self.with(&key, |managed, cx, out| managed.service_seen(seen, cx, out));
-        if has_selector && let Some(managed) = self.managed(&key) {
-            let (generation, (errand, request)) = (managed.generation, managed.look_for_strays());
-            self.submit(&key, generation, errand, request);
+        for key in self.leaders_named(namespace, name) {
+            self.with(&key, |managed, cx, out| managed.service_seen(seen, cx, out));
+            if has_selector && let Some(managed) = self.managed(&key) {
+                let (generation, (errand, request)) = (managed.generation, managed.look_for_strays());
+                self.submit(&key, generation, errand, request);
+            }
         }
+    }
+
+    fn leaders_named(&self, namespace: &str, leader_service: &str) -> Vec<Key> {
+        let Some(space) = self.world.namespaces.get(namespace) else { return Vec::new() };
+        let sources = space.leader_of(leader_service).iter();
+        sources.map(|source| Key { namespace: space.name.clone(), name: source.clone() }).collect()
     }
 
     /// The source Service changed while it is opted in.
@@ -294,7 +297,7 @@ impl Driver {
         let space = self.world.namespaces.get_mut(&key.namespace)?;
         let managed = space.managed.remove(&key.name)?;
         space.unindex(&managed.view.source.selector, &key.name);
-        space.leaders.retain(|_, source| *source != key.name);
+        space.unname_leader(&managed.leader_service, &key.name);
         Some(managed)
     }
 
