@@ -123,8 +123,16 @@ pub(crate) struct Managed {
     triggered: Option<Timestamp>,
     service: LeaderService,
     second: Second,
-    /// A foreign slice stands in our place; when to look whether it still does.
-    recheck: Option<Timestamp>,
+    /// A foreign slice stands in our place.
+    foreign: Option<ForeignSlice>,
+}
+
+/// A slice of somebody else's where the authority belongs.
+struct ForeignSlice {
+    /// Which, and why it is not ours.
+    words: Arc<str>,
+    /// When to look whether it still stands there.
+    recheck: Timestamp,
 }
 
 /// What is known of the leader Service, and what is being done about it.
@@ -196,7 +204,7 @@ impl Managed {
             triggered: None,
             service: LeaderService::default(),
             second: Second::default(),
-            recheck: None,
+            foreign: None,
         }
     }
 
@@ -239,19 +247,20 @@ impl Managed {
         self.is_synced
     }
 
-    /// Whether the leader Service stands and nothing foreign is in our place, so that an election can begin.
+    /// Whether it is known how the leader Service stands, so that an election can begin. One that is blocked
+    /// begins as well: it has to know its members when that is over.
     #[must_use]
     pub(crate) fn can_begin(&self) -> bool {
-        !self.is_synced && self.service.observed.is_some() && self.service.obstruction.is_none()
+        !self.is_synced && (self.service.observed.is_some() || self.service.obstruction.is_some())
     }
 
-    /// The wishes that an election has to know before it begins.
+    /// What an election has to know before it begins: what stands in its way, and the wishes.
     #[must_use]
     pub(crate) fn wishes(&self) -> Vec<Event> {
         let pause = self.settings.pause.map(|pause| Event::Paused { until: pause.until });
         let switchover =
             self.settings.switchover.clone().map(|request| Event::SwitchoverRequested { request });
-        pause.into_iter().chain(switchover).collect()
+        self.obstruction().into_iter().chain(pause).chain(switchover).collect()
     }
 
     /// The fact with which an election begins, or begins anew.
@@ -369,8 +378,8 @@ impl Managed {
         }
         self.tend_service(cx, out);
         self.tend_second(cx, out);
-        if self.recheck.is_some_and(|when| when <= cx.at) {
-            self.recheck = Some(cx.at.plus(BLOCKED_RECHECK));
+        if let Some(foreign) = self.foreign.as_mut().filter(|foreign| foreign.recheck <= cx.at) {
+            foreign.recheck = cx.at.plus(BLOCKED_RECHECK);
             let name = slice::name(&self.place(cx.identity), self.first_family());
             out.errands.push((Errand::Recheck, Request::ReadSlice(name)));
         }
@@ -489,14 +498,36 @@ impl Managed {
     fn obstruct_service(&mut self, why: &str, out: &mut Outcome) {
         self.service.observed = None;
         let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
-        self.service.obstruction = Some(words.clone());
-        out.events.push(Event::Blocked { by: Obstruction::Service(words) });
+        // Told once, not at every change of somebody else's object.
+        if self.service.obstruction.replace(words.clone()) != Some(words) {
+            self.block(out);
+        }
     }
 
     fn unobstruct_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
-        if self.service.obstruction.take().is_some() && self.is_synced {
-            let standing = self.standing(cx.horizon, cx.at);
-            out.events.push(Event::Unblocked { standing });
+        if self.service.obstruction.take().is_some() {
+            self.unblock(cx, out);
+        }
+    }
+
+    /// What stands in our place, if anything does. A foreign Service weighs more than a foreign slice: slices of
+    /// ours must not stay beside it.
+    fn obstruction(&self) -> Option<Event> {
+        let service = self.service.obstruction.clone().map(Obstruction::Service);
+        let slice = self.foreign.as_ref().map(|foreign| Obstruction::Slice(foreign.words.clone()));
+        service.or(slice).map(|by| Event::Blocked { by })
+    }
+
+    /// Something foreign is there now. An election that has not begun is told when it does.
+    fn block(&self, out: &mut Outcome) {
+        out.events.extend(self.obstruction().filter(|_| self.is_synced));
+    }
+
+    /// Something foreign has gone; something else that is may be left.
+    fn unblock(&self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        if self.is_synced {
+            let free = || Event::Unblocked { standing: self.standing(cx.horizon, cx.at) };
+            out.events.push(self.obstruction().unwrap_or_else(free));
         }
     }
 
@@ -539,8 +570,8 @@ impl Managed {
                 let Some(known) = &self.authority else { return };
                 let published = Some(known.publication.clone());
                 let horizon = cx.horizon;
-                if self.recheck.take().is_some() {
-                    out.events.push(Event::Unblocked { standing: self.standing(horizon, cx.at) });
+                if self.foreign.take().is_some() {
+                    self.unblock(cx, out);
                 } else if let Some(id) = read {
                     out.events.push(Event::ReadDone { id, published, horizon });
                 } else if is_newer {
@@ -555,10 +586,14 @@ impl Managed {
             }
             Claim::Foreign(why) => {
                 self.authority = None;
-                self.recheck = Some(cx.at.plus(BLOCKED_RECHECK));
                 let name = seen.metadata.name.as_deref().unwrap_or_default();
-                let words = format!("EndpointSlice {name}: {why}").into();
-                out.events.push(Event::Blocked { by: Obstruction::Slice(words) });
+                let words: Arc<str> = format!("EndpointSlice {name}: {why}").into();
+                let recheck = cx.at.plus(BLOCKED_RECHECK);
+                let is_known = self.foreign.as_ref().is_some_and(|foreign| foreign.words == words);
+                self.foreign = Some(ForeignSlice { words, recheck });
+                if !is_known {
+                    self.block(out);
+                }
                 out.events.extend(read.map(|id| Event::ReadFailed { id }));
             }
         }
@@ -605,8 +640,8 @@ impl Managed {
                 return;
             }
             self.authority = None;
-            if self.recheck.take().is_some() {
-                out.events.push(Event::Unblocked { standing: self.standing(cx.horizon, cx.at) });
+            if self.foreign.take().is_some() {
+                self.unblock(cx, out);
             } else {
                 out.events.push(Event::PublicationObserved {
                     published: None,
@@ -695,8 +730,8 @@ impl Managed {
             }
             Errand::Recheck => match result {
                 Ok(Reply::Slice(slice)) => self.slice_seen(&slice, cx, out),
-                Err(failure) if failure.kind == Kind::NotFound && self.recheck.take().is_some() => {
-                    out.events.push(Event::Unblocked { standing: self.standing(cx.horizon, cx.at) });
+                Err(failure) if failure.kind == Kind::NotFound && self.foreign.take().is_some() => {
+                    self.unblock(cx, out);
                 }
                 Ok(_) | Err(_) => {}
             },
@@ -867,7 +902,8 @@ impl Managed {
         };
         let of_service = is_waiting(&self.service.pace, self.service.open);
         let of_second = is_waiting(&self.second.pace, self.second.open);
-        [self.election.deadline(), of_service, of_second, self.recheck].into_iter().flatten().min()
+        let of_foreign = self.foreign.as_ref().map(|foreign| foreign.recheck);
+        [self.election.deadline(), of_service, of_second, of_foreign].into_iter().flatten().min()
     }
 
     /// A back-off that is over has done its work: only another failure starts the next.

@@ -47,8 +47,8 @@ pub struct PodRow {
     pub finished: bool,
     /// It says that it never leads.
     pub excluded: bool,
-    /// Its annotations hold a value that could not be understood; [`annotations::parse_pod`] says which.
-    pub invalid: bool,
+    /// What of its annotations could not be understood; mostly nothing, which takes no memory of its own.
+    pub invalid: Arc<[Invalid]>,
     /// Microseconds since 1970, never 0: that takes eight bytes less than an optional time.
     terminated: Option<NonZeroU64>,
     v4: Option<Ipv4Addr>,
