@@ -951,7 +951,8 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    fn row(&self, pod: &machine::Pod) -> Option<&PodRow> {
+    /// What is known of a pod.
+    pub(crate) fn row(&self, pod: &machine::Pod) -> Option<&PodRow> {
         self.pods.get(pod.name()).filter(|row| row.pod == *pod)
     }
 

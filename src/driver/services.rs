@@ -6,7 +6,7 @@ use std::sync::Arc;
 use machine::{Event, Version};
 use tracing::{info, warn};
 
-use super::{Driver, key, names_of, pods::pod_facts};
+use super::{Driver, key, names_of, pods::{pod_facts, unclear_settings}};
 use crate::annotations::{self, Settings};
 use crate::kinds::{ServiceLite, version};
 use crate::managed::{Key, Managed};
@@ -271,12 +271,17 @@ impl Driver {
         let Some(space) = self.world.namespaces.get(&key.namespace) else { return facts };
         // New members first: who no longer is one may be the leader, and somebody has to follow.
         let mut gone = Vec::new();
+        let mut unclear = Vec::new();
         for row in space.pods.values() {
+            unclear.extend(unclear_settings(Some(row), row, &old_view, &view));
             for event in pod_facts(Some(row), Some(row), &old_view, &view) {
                 if matches!(event, Event::PodGone { .. }) { gone.push(event) } else { facts.push(event) }
             }
         }
         facts.append(&mut gone);
+        for (notice, regarding) in unclear {
+            self.send_notice(&notice, &regarding);
+        }
         facts
     }
 
