@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use machine::{
-    Effect, Election, Event, Micros, Mirror, Obstruction, OrderId, Phase, Scope, Standing, Step, Timestamp,
+    Effect, Election, Epoch, Event, Micros, Mirror, Obstruction, OrderId, Phase, Scope, Standing, Step, Timestamp,
     Version, Wanted,
 };
 
@@ -115,8 +115,9 @@ pub(crate) struct Managed {
     is_synced: bool,
     /// The Service opted out or is gone; what is ours is being removed.
     pub(crate) is_leaving: bool,
-    /// An epoch that the election must not fall below: of the slice under a former name.
-    former_epoch: Option<machine::Epoch>,
+    /// The highest epoch that was written or seen, also under a former name and before an opt-out: the election
+    /// must not fall below it.
+    highest_epoch: Option<Epoch>,
     /// The authority slice as last known.
     authority: Option<Observed>,
     /// When what led to the next write happened.
@@ -199,7 +200,7 @@ impl Managed {
             alarm: None,
             is_synced: false,
             is_leaving: false,
-            former_epoch: None,
+            highest_epoch: None,
             authority: None,
             triggered: None,
             service: LeaderService::default(),
@@ -212,12 +213,22 @@ impl Managed {
     #[must_use]
     pub(crate) fn renamed(self, generation: u32, source: Source, settings: Settings) -> Self {
         let mut new = Self::new(self.key, generation, source, settings);
-        new.former_epoch =
-            self.election.published().and_then(|publication| publication.epoch).max(self.former_epoch);
+        new.highest_epoch = self.highest_epoch;
         new.retired = self.retired;
         new.retired.push(self.leader_service);
         new.retired.retain(|name| *name != new.leader_service);
         new
+    }
+
+    /// The highest epoch that was written or seen.
+    #[must_use]
+    pub(crate) const fn highest_epoch(&self) -> Option<Epoch> {
+        self.highest_epoch
+    }
+
+    /// Takes note of an epoch.
+    pub(crate) fn count(&mut self, epoch: Option<Epoch>) {
+        self.highest_epoch = self.highest_epoch.max(epoch);
     }
 
     fn place<'a>(&'a self, identity: &'a Identity) -> Place<'a> {
@@ -273,7 +284,7 @@ impl Managed {
         let remembered = self.service.observed.as_ref().map(|service| service::remembered(service, at));
         Standing {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
-            mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.former_epoch),
+            mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),
             horizon,
         }
     }
@@ -323,6 +334,7 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
+        self.count(wanted.epoch);
         let known = self.authority.as_ref().filter(|known| Some(known.publication.version) == based_on);
         let is_repair = known.is_some_and(|known| known.publication.epoch == wanted.epoch);
         let term_by = known.and_then(|known| known.term_by.clone()).filter(|_| is_repair);
@@ -562,6 +574,9 @@ impl Managed {
         out: &mut Outcome,
     ) {
         let is_newer = self.is_newer(&observed);
+        if matches!(claim, Claim::Ours | Claim::Adoptable) {
+            self.count(observed.publication.epoch);
+        }
         match claim {
             Claim::Ours | Claim::Adoptable => {
                 if is_newer {

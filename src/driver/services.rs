@@ -127,7 +127,7 @@ impl Driver {
     pub(super) fn opt_in(&mut self, key: &Key, source: Source, settings: Settings, renamed: Option<Managed>) {
         self.next_generation += 1;
         let generation = self.next_generation;
-        let managed = match renamed {
+        let mut managed = match renamed {
             Some(former) => former.renamed(generation, source, settings),
             None => Managed::new(key.clone(), generation, source, settings),
         };
@@ -140,6 +140,7 @@ impl Driver {
         let view = managed.view.clone();
         let slices = managed.slice_names(&self.identity);
         let space = self.world.namespace(&key.namespace);
+        managed.count(space.former_epoch(&key.name));
         space.index(&view.source.selector, &key.name);
         space.name_leader(&leader_service, &key.name);
         space.managed.insert(key.name.clone(), managed);
@@ -309,6 +310,9 @@ impl Driver {
     /// An election is over. The Service may have opted in again meanwhile.
     pub(super) fn ended(&mut self, key: &Key) {
         let Some(managed) = self.take(key) else { return };
+        let at = self.clock.now();
+        let epoch = managed.highest_epoch();
+        self.world.namespace(&key.namespace).remember_epoch(&key.name, epoch, at);
         let retired = managed.retired;
         for name in retired {
             self.sweep_name(&key.namespace, &name);
