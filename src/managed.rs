@@ -28,6 +28,10 @@ const RETRY_MOST: Micros = Micros::from_secs(30);
 /// A foreign slice without our label is not on our watch: whether it is gone is asked this often.
 const BLOCKED_RECHECK: Micros = Micros::from_secs(10);
 
+/// Kubernetes acts on a selector of the leader Service's at the same time as we do, and leaves a slice behind:
+/// that one is looked for again after so long.
+const STRAYS_AGAIN: Micros = Micros::from_secs(2);
+
 /// Who this process is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -126,6 +130,8 @@ pub(crate) struct Managed {
     second: Second,
     /// A foreign slice stands in our place.
     foreign: Option<ForeignSlice>,
+    /// When to look for slices of others once more.
+    strays: Option<Timestamp>,
 }
 
 /// A slice of somebody else's where the authority belongs.
@@ -206,6 +212,7 @@ impl Managed {
             service: LeaderService::default(),
             second: Second::default(),
             foreign: None,
+            strays: None,
         }
     }
 
@@ -390,6 +397,9 @@ impl Managed {
         }
         self.tend_service(cx, out);
         self.tend_second(cx, out);
+        if self.strays.take_if(|when| *when <= cx.at).is_some() {
+            out.errands.push(self.look_for_strays());
+        }
         if let Some(foreign) = self.foreign.as_mut().filter(|foreign| foreign.recheck <= cx.at) {
             foreign.recheck = cx.at.plus(BLOCKED_RECHECK);
             let name = slice::name(&self.place(cx.identity), self.first_family());
@@ -487,6 +497,10 @@ impl Managed {
         }
         match claim_service(seen, &self.place(cx.identity)) {
             Claim::Ours | Claim::Adoptable => {
+                if !seen.spec.selector.is_empty() {
+                    out.errands.push(self.look_for_strays());
+                    self.strays = Some(cx.at.plus(STRAYS_AGAIN));
+                }
                 self.service.observed = Some(Box::new(seen.clone()));
                 self.unobstruct_service(cx, out);
             }
@@ -918,7 +932,7 @@ impl Managed {
         let of_service = is_waiting(&self.service.pace, self.service.open);
         let of_second = is_waiting(&self.second.pace, self.second.open);
         let of_foreign = self.foreign.as_ref().map(|foreign| foreign.recheck);
-        [self.election.deadline(), of_service, of_second, of_foreign].into_iter().flatten().min()
+        [self.election.deadline(), of_service, of_second, of_foreign, self.strays].into_iter().flatten().min()
     }
 
     /// A back-off that is over has done its work: only another failure starts the next.

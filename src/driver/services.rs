@@ -180,13 +180,8 @@ impl Driver {
     }
 
     pub(super) fn leader_service_seen(&mut self, namespace: &str, name: &str, seen: Option<&ServiceLite>) {
-        let has_selector = seen.is_some_and(|service| !service.spec.selector.is_empty());
         for key in self.leaders_named(namespace, name) {
             self.with(&key, |managed, cx, out| managed.service_seen(seen, cx, out));
-            if has_selector && let Some(managed) = self.managed(&key) {
-                let (generation, (errand, request)) = (managed.generation, managed.look_for_strays());
-                self.submit(&key, generation, errand, request);
-            }
         }
     }
 
