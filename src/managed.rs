@@ -12,7 +12,7 @@ use machine::{
     Version, Wanted,
 };
 
-use crate::annotations::Settings;
+use crate::annotations::{EPOCH, Invalid, Settings};
 use crate::apply::{Request, Target};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Family, ServiceLite, SliceLite, version};
@@ -594,6 +594,7 @@ impl Managed {
         match claim {
             Claim::Ours | Claim::Adoptable => {
                 if is_newer {
+                    self.report_epoch(&observed, out);
                     self.authority = Some(observed);
                 }
                 let Some(known) = &self.authority else { return };
@@ -626,6 +627,21 @@ impl Managed {
                 out.events.extend(read.map(|id| Event::ReadFailed { id }));
             }
         }
+    }
+
+    /// An epoch that nobody can have reached is not believed, and people should know.
+    fn report_epoch(&self, observed: &Observed, out: &mut Outcome) {
+        let Some(text) = &observed.invalid_epoch else { return };
+        if self.authority.as_ref().is_some_and(|known| known.invalid_epoch == observed.invalid_epoch) {
+            return;
+        }
+        let invalid = Invalid {
+            annotation: EPOCH,
+            value: text.clone(),
+            default: "a new epoch",
+            why: "it is no number, or more than ten years ahead",
+        };
+        out.notices.push(Notice::invalid_configuration(&invalid, None));
     }
 
     fn is_newer(&self, observed: &Observed) -> bool {

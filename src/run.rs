@@ -75,8 +75,8 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     let scope =
         if args.namespaces.is_empty() { Scope::Cluster } else { Scope::Namespaces(args.namespaces.clone()) };
     let watches = Watches { clients: &clients, scope: &scope, sink: &sink, health: &health };
-    let ours = Some(format!("{LABEL_SLICE_MANAGED_BY}={CONTROLLER}"));
-    watches.follow::<SliceLite>("endpointslices", 2, ours, &mut tasks);
+    let ours = format!("{LABEL_SLICE_MANAGED_BY}={CONTROLLER}");
+    watches.follow::<SliceLite>("endpointslices", 2, Some(&ours), &mut tasks);
     watches.follow::<ServiceLite>("services", 1, None, &mut tasks);
     watches.follow::<PodLite>("pods", 0, None, &mut tasks);
 
@@ -121,7 +121,7 @@ impl Watches<'_> {
         &self,
         resource: &'static str,
         kind: usize,
-        selector: Option<String>,
+        selector: Option<&str>,
         tasks: &mut JoinSet<&'static str>,
     ) where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -138,7 +138,8 @@ impl Watches<'_> {
         let watches = apis.len();
         for (number, (name, api)) in apis.into_iter().enumerate() {
             let status = self.health.watch(name);
-            let options = WatchOptions { label_selector: selector.clone(), ..WatchOptions::default() };
+            let options =
+                WatchOptions { label_selector: selector.map(str::to_owned), ..WatchOptions::default() };
             tasks.spawn(tell_of_return(status.clone(), self.sink.clone()));
             let (sink, source) = (self.sink.clone(), kind * watches + number);
             tasks.spawn(async move {

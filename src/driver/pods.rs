@@ -182,6 +182,8 @@ pub(super) fn unclear_settings(
         .iter()
         .filter(is_news)
         .map(|invalid| {
+            let Invalid { annotation, value, default, why } = invalid;
+            warn!(pod = %new.pod, annotation, %value, default, "invalid configuration: {why}");
             let notice = Notice::invalid_configuration(invalid, Some(new.pod.clone()));
             (notice, Regarding::from(&*view.source))
         })
