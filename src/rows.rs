@@ -19,7 +19,7 @@ pub use selector::Selector;
 
 pub(crate) use reach::{ResolvedPort, resolve};
 
-use crate::annotations;
+use crate::annotations::{self, Invalid};
 use crate::kinds::{ContainerLite, Family, PodLite, timestamp, version};
 use crate::names::{Digest, LABEL_REVISION_HASH, LABEL_TEMPLATE_HASH, LABEL_ZONE};
 
@@ -47,8 +47,8 @@ pub struct PodRow {
     pub finished: bool,
     /// It says that it never leads.
     pub excluded: bool,
-    /// Its annotations hold a value that could not be understood; [`annotations::parse_pod`] says which.
-    pub invalid: bool,
+    /// What of its annotations could not be understood, if anything.
+    pub invalid: Option<Arc<Vec<Invalid>>>,
     /// Microseconds since 1970, never 0: that takes eight bytes less than an optional time.
     terminated: Option<NonZeroU64>,
     v4: Option<Ipv4Addr>,
@@ -92,7 +92,7 @@ impl PodRow {
             ready: phase == "Running" && ready.is_some_and(|ready| ready.status.as_deref() == Some("True")),
             finished: phase == "Succeeded" || phase == "Failed",
             excluded: asked.excluded,
-            invalid: !asked.invalid.is_empty(),
+            invalid: (!asked.invalid.is_empty()).then(|| Arc::new(asked.invalid)),
             v4,
             v6,
             labels: labels(lite, interner),

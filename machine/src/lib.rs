@@ -4,6 +4,7 @@ mod effect;
 mod event;
 mod facts;
 mod member;
+mod notices;
 mod orders;
 mod policy;
 mod publication;
@@ -73,19 +74,13 @@ impl Election {
     /// The request for a handover that still waits.
     #[must_use]
     pub fn pending_switchover(&self) -> Option<&Switchover> {
-        self.facts.pending()
+        self.facts.pending(self.now)
     }
 
     /// Whether everything is as wanted and no order is open.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let facts = &self.facts;
-        let wanted = facts.wanted(self.machine.state());
-        let agrees = match (facts.slice.present(), &wanted) {
-            (Some(publication), Some(wanted)) => publication.says(wanted),
-            _ => false,
-        };
-        facts.life != Life::Running || (agrees && facts.flight.is_none() && facts.doubt.is_none())
+        self.facts.is_settled(self.machine.state(), self.now)
     }
 
     /// Whether what we owned is removed and the election over.

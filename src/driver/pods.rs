@@ -7,7 +7,9 @@ use machine::{Departure, Event, Version};
 use tracing::warn;
 
 use super::Driver;
+use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
+use crate::notice::{Notice, Regarding};
 use crate::rows::{PodRow, View, event_for};
 use crate::watch::Change;
 
@@ -93,6 +95,7 @@ impl Driver {
         let Some(new) = space.pods.get(&*name) else { return };
         let concerned = space.concerned(old.iter().chain([new]));
         let mut facts = Vec::new();
+        let mut unclear = Vec::new();
         for source in concerned {
             let Some(managed) = space.managed.get(&source).filter(|managed| managed.is_synced()) else {
                 continue;
@@ -102,9 +105,13 @@ impl Driver {
                     .into_iter()
                     .map(|event| (managed.key.clone(), event)),
             );
+            unclear.extend(unclear_settings(old.as_ref(), new, &managed.view, &managed.view));
         }
         for (key, event) in facts {
             self.step(&key, event);
+        }
+        for (notice, regarding) in unclear {
+            self.send_notice(&notice, &regarding);
         }
     }
 
@@ -155,4 +162,30 @@ pub(super) fn pod_facts(
         facts.extend(event_for(before.as_ref(), new.member(view)));
     }
     facts
+}
+
+/// What a Service's people are told of annotations of its pod that cannot be understood, and that they were not
+/// told of before.
+pub(super) fn unclear_settings(
+    old: Option<&PodRow>,
+    new: &PodRow,
+    old_view: &View,
+    view: &View,
+) -> Vec<(Notice, Regarding)> {
+    let of_member = |row: &PodRow, view: &View| {
+        row.invalid.clone().filter(|_| row.membership(&view.source.selector).is_ok())
+    };
+    let Some(invalid) = of_member(new, view) else { return Vec::new() };
+    let known = old.filter(|old| old.pod == new.pod).and_then(|old| of_member(old, old_view));
+    let is_news = |invalid: &&Invalid| known.as_ref().is_none_or(|known| !known.contains(invalid));
+    invalid
+        .iter()
+        .filter(is_news)
+        .map(|invalid| {
+            let Invalid { annotation, value, default, why } = invalid;
+            warn!(pod = %new.pod, annotation, %value, default, "invalid configuration: {why}");
+            let notice = Notice::invalid_configuration(invalid, Some(new.pod.clone()));
+            (notice, Regarding::from(&*view.source))
+        })
+        .collect()
 }

@@ -183,6 +183,9 @@ fn long_names_and_identities_stay_within_the_servers_limits() {
     assert!(event.note.unwrap().len() <= NOTE_MAX);
     assert!(event.metadata.name.unwrap().len() <= 253);
     assert_eq!(event.reporting_instance.unwrap().len(), 128);
+    // No API server has such a name, but the limit holds all the same.
+    let absurd = Notice { pod: Some(Pod::new(&"p".repeat(2_000), "u")), ..changed() };
+    assert_eq!(absurd.note().len(), NOTE_MAX);
 }
 
 #[test]

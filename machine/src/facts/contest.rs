@@ -1,0 +1,55 @@
+//! Another writer keeps undoing what we publish: two that never give way would only load the API server.
+
+use crate::{Micros, Timestamp};
+
+/// This many reversals within [`WINDOW`] make a contest.
+const REVERSALS: usize = 3;
+const WINDOW: Micros = Micros::from_secs(60);
+const PAUSE_FIRST: Micros = Micros::from_secs(1);
+const PAUSE_MOST: Micros = Micros::from_secs(30);
+
+/// The reversals of late, and how long we wait because of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contest {
+    /// The latest reversals, the oldest first; only those within the window count.
+    recent: Vec<Timestamp>,
+    /// Zero: not contested.
+    pause: Micros,
+    until: Timestamp,
+}
+
+impl Contest {
+    /// Another writer undid our publication. Answers whether that makes a contest of it.
+    pub(crate) fn reversed(&mut self, at: Timestamp) -> bool {
+        if self.is_over(at) {
+            *self = Self::default();
+        }
+        self.recent.retain(|reversal| at.since(*reversal) < WINDOW);
+        self.recent.push(at);
+        let is_contested = self.pause > Micros::ZERO;
+        if is_contested {
+            self.recent.remove(0);
+            self.pause = self.pause.doubled(PAUSE_MOST);
+        } else if self.recent.len() >= REVERSALS {
+            self.pause = PAUSE_FIRST;
+        } else {
+            return false;
+        }
+        self.until = at.plus(self.pause);
+        !is_contested
+    }
+
+    /// A quiet minute ends it.
+    pub(crate) fn is_over(&self, at: Timestamp) -> bool {
+        self.recent.last().is_none_or(|last| at.since(*last) >= WINDOW)
+    }
+
+    /// What has to be said now cannot wait: a loss, or an address that is no longer the leader's.
+    pub(crate) fn hurry(&mut self) {
+        self.until = Timestamp(0);
+    }
+
+    pub(crate) const fn until(&self) -> Timestamp {
+        self.until
+    }
+}

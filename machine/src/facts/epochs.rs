@@ -1,0 +1,83 @@
+//! Which epochs are taken, and which comes next.
+
+use crate::{Epoch, Publication, Timestamp};
+
+/// No epoch may lie further ahead of the clock than this: ten years. Epochs start at the Unix time in seconds,
+/// so one beyond it was not made by us.
+const HORIZON_SECS: u64 = 10 * 365 * 24 * 3600;
+
+/// What is known of the line of epochs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Epochs {
+    /// The highest that the API server has shown us; zero: there was no term yet.
+    known: Epoch,
+    /// The highest that a write of ours may have used up.
+    spent: Epoch,
+    /// Since when the line is broken: the slice is made anew, or what it records contradicts itself.
+    broken: Option<Timestamp>,
+}
+
+impl Epochs {
+    /// The epoch of a new term.
+    pub(crate) fn next(&self, at: Timestamp) -> Epoch {
+        let next = self.known.max(self.spent).0 + 1;
+        Epoch(if self.broken.is_some() { next.max(at.as_secs()) } else { next })
+    }
+
+    /// The highest that the API server has shown us, if there was a term.
+    pub(crate) fn known(&self) -> Option<Epoch> {
+        (self.known > Epoch(0)).then_some(self.known)
+    }
+
+    /// Nobody can have reached an epoch this far ahead.
+    pub(crate) fn is_plausible(epoch: Epoch, at: Timestamp) -> bool {
+        epoch.0 <= at.as_secs() + HORIZON_SECS
+    }
+
+    pub(crate) fn see(&mut self, epoch: Option<Epoch>) {
+        self.known = self.known.max(epoch.unwrap_or_default());
+    }
+
+    /// A write that begins the term `epoch` is ordered. Answers what had been spent before.
+    pub(crate) fn spend(&mut self, epoch: Epoch) -> Epoch {
+        let before = self.spent;
+        self.spent = self.spent.max(epoch);
+        before
+    }
+
+    /// The write of `epoch` certainly did not happen, so it is free again.
+    pub(crate) fn give_back(&mut self, epoch: Epoch, spent_before: Epoch) {
+        if self.spent == epoch {
+            self.spent = spent_before;
+        }
+    }
+
+    /// Whether `epoch` is a term that has not been seen published.
+    pub(crate) fn is_new(&self, epoch: Epoch) -> bool {
+        epoch > self.known
+    }
+
+    /// Whether a write of the new term `epoch` may have happened.
+    pub(crate) fn may_be_used(&self, epoch: Epoch) -> bool {
+        self.is_new(epoch) && self.spent == epoch
+    }
+
+    /// Terms may have come and gone that we never saw: the next one starts at the clock.
+    pub(crate) fn breaks(&mut self, at: Timestamp) {
+        self.broken.get_or_insert(at);
+    }
+
+    /// A sound term is published again.
+    pub(crate) fn mended(&mut self) {
+        self.broken = None;
+    }
+
+    /// Whether `epoch` may not be published as `published` stands (nothing: there is no slice), the pair of
+    /// leader and epoch being the recorded one or not.
+    pub(crate) fn is_stale(&self, epoch: Epoch, published: Option<&Publication>, is_recorded: bool) -> bool {
+        if self.is_new(epoch) {
+            return self.broken.is_some_and(|since| epoch.0 < since.as_secs());
+        }
+        published.is_none() || !is_recorded || epoch < self.known
+    }
+}

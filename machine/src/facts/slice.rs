@@ -1,0 +1,245 @@
+//! What is known of the authority slice: what the API server last showed, and which of it is news.
+
+use std::sync::Arc;
+
+use crate::{Cause, Epoch, Notice, Pod, Publication, Reason, Shown, Standing, Step, Timestamp, Version};
+
+use super::{Epochs, Facts, Life, News};
+
+/// The authority slice as we know it.
+#[derive(Clone, Debug)]
+pub(crate) enum Slice {
+    /// A write's outcome is unknown, or we know to be behind.
+    Unknown,
+    Absent,
+    Present(Publication),
+}
+
+impl Slice {
+    pub(crate) const fn present(&self) -> Option<&Publication> {
+        match self {
+            Self::Present(publication) => Some(publication),
+            Self::Unknown | Self::Absent => None,
+        }
+    }
+}
+
+/// What an event showed of the slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Nothing, or nothing that is not known, or what we ordered.
+    #[default]
+    Nothing,
+    /// A term above the last acknowledged one. `certain`: our facts about pods are newer than it.
+    Term { certain: bool },
+    /// Anything else. `certain`: likewise.
+    Edited { certain: bool },
+}
+
+/// How the slice came to be seen.
+pub(super) enum Source<'a> {
+    /// By a read that was ordered after we had lost sight of it: the truth, whatever we knew before.
+    Read,
+    /// By the watch, or by a late read; written by this field manager, if that is not ours.
+    Watch(Option<&'a Arc<str>>),
+}
+
+impl Facts {
+    /// Whether the slice shows `pod` as the leader of `epoch`.
+    pub(crate) fn shows(&self, pod: &Pod, epoch: Epoch) -> bool {
+        self.slice.present().is_some_and(|publication| {
+            publication.leader.as_ref() == Some(pod) && publication.epoch == Some(epoch)
+        })
+    }
+
+    /// Takes over how the slice stands when decisions begin.
+    pub(super) fn learn_standing(&mut self, standing: &Standing, at: Timestamp) {
+        self.epochs.see(standing.mirrored.filter(|epoch| Epochs::is_plausible(*epoch, at)));
+        self.acked = None;
+        self.newest = Version::default();
+        self.is_ours = false;
+        let Some(publication) = &standing.published else {
+            self.epochs.breaks(at);
+            return self.know(Slice::Absent);
+        };
+        let publication = self.accept(publication, at);
+        if publication.epoch != self.epochs.known() || publication.epoch.is_none() {
+            self.epochs.breaks(at);
+        }
+        self.acked = term(&publication);
+        self.handled.clone_from(&publication.handled);
+        self.announced.clone_from(&publication.leader);
+        self.know(Slice::Present(publication));
+    }
+
+    fn know(&mut self, slice: Slice) {
+        self.newest = slice.present().map_or(self.newest, |publication| publication.version);
+        self.slice = slice;
+        // A read that is still open was of an older state.
+        self.reading = None;
+        self.read_backoff.reset();
+    }
+
+    /// Our own write, acknowledged by its answer.
+    pub(super) fn published(&mut self, id: crate::OrderId, version: Version) {
+        if self.echo.take_if(|echo| *echo == id).is_some() {
+            self.is_ours = version == self.newest;
+            return;
+        }
+        let Some(flight) = self.flight.take_if(|flight| flight.id == id) else { return };
+        if version < self.newest {
+            // It happened, and something has happened since that we have seen already.
+            self.epochs.see(flight.wanted.epoch);
+            return;
+        }
+        self.is_ours = true;
+        self.acknowledge(flight.wanted.acknowledged(version));
+    }
+
+    fn acknowledge(&mut self, publication: Publication) {
+        self.backoff.reset();
+        self.rejection = None;
+        self.epochs.see(publication.epoch);
+        let request = self.request.as_ref().map(|request| &request.text);
+        if request.is_some()
+            && publication.handled.as_ref() == request
+            && self.handled.as_ref() != request
+            && self.declined.as_ref() != request
+        {
+            self.news = Some(News { reason: Reason::SwitchoverCompleted, cause: Cause::Switchover });
+        }
+        if publication.leader.is_some() {
+            self.acked = term(&publication);
+            self.epochs.mended();
+        }
+        self.handled.clone_from(&publication.handled);
+        self.know(Slice::Present(publication));
+    }
+
+    /// The slice is, or was, this.
+    pub(super) fn observe(
+        &mut self,
+        at: Timestamp,
+        published: Option<&Publication>,
+        horizon: Version,
+        source: &Source<'_>,
+        step: &mut Step,
+    ) -> Sight {
+        if self.life == Life::Unsynced {
+            return Sight::Nothing;
+        }
+        let Some(publication) = published else { return self.vanished(at, source, step) };
+        let is_read = matches!(source, Source::Read);
+        if !is_read && publication.version <= self.newest {
+            return Sight::Nothing;
+        }
+        if let Life::Blocked { by: crate::Obstruction::Service(_), clear } = &mut self.life {
+            *clear = true;
+        }
+        let publication = self.accept(publication, at);
+        let is_answer = |flight: &mut Box<crate::orders::Flight>| {
+            publication.says(&flight.wanted) && (publication.ours || !flight.is_term)
+        };
+        if !is_read && let Some(flight) = self.flight.take_if(is_answer) {
+            // A term says who wrote it; a repair or a withdrawal may be another replica's.
+            self.is_ours = flight.is_term;
+            self.echo = (!flight.is_term).then_some(flight.id);
+            self.acknowledge(publication);
+            return Sight::Nothing;
+        }
+        let by = if let Source::Watch(by) = source { *by } else { None };
+        if by.is_some() && self.is_undone_by(&publication) {
+            self.reversed(at, by, step);
+        }
+        let certain = horizon >= publication.version;
+        let sight = match (&publication.leader, publication.epoch) {
+            (Some(_), Some(epoch)) if self.is_above_acknowledged(epoch) && is_sound(&publication) => {
+                self.is_ours = publication.ours;
+                self.acked = term(&publication);
+                self.handled.clone_from(&publication.handled);
+                self.backoff.reset();
+                self.epochs.mended();
+                Sight::Term { certain }
+            }
+            _ => {
+                self.is_ours = false;
+                if publication.handled.is_some() {
+                    // The Lease's holder may have refused or completed a request meanwhile.
+                    self.handled.clone_from(&publication.handled);
+                }
+                if publication.epoch.is_none() || self.contradicts_acknowledged(&publication) {
+                    self.epochs.breaks(at);
+                }
+                Sight::Edited { certain }
+            }
+        };
+        self.know(Slice::Present(publication));
+        sight
+    }
+
+    /// Notes the epoch of a publication, unless it is one that nobody can have reached.
+    fn accept(&mut self, publication: &Publication, at: Timestamp) -> Publication {
+        let mut publication = publication.clone();
+        publication.epoch = publication.epoch.filter(|epoch| Epochs::is_plausible(*epoch, at));
+        self.epochs.see(publication.epoch);
+        publication
+    }
+
+    fn is_above_acknowledged(&self, epoch: Epoch) -> bool {
+        self.acked.as_ref().is_none_or(|(acked, _)| epoch > *acked)
+    }
+
+    fn contradicts_acknowledged(&self, publication: &Publication) -> bool {
+        match (&self.acked, &publication.leader, publication.epoch) {
+            (Some((acked, leader)), Some(recorded), Some(epoch)) => {
+                epoch == *acked && leader.as_ref().is_some_and(|leader| leader != recorded)
+            }
+            _ => false,
+        }
+    }
+
+    /// There is no slice.
+    pub(super) fn vanished(&mut self, at: Timestamp, source: &Source<'_>, step: &mut Step) -> Sight {
+        if let Slice::Absent = self.slice {
+            return Sight::Nothing;
+        }
+        if self.life == Life::Running && self.slice.present().is_some() {
+            self.notify_as_holder(Notice::plain(Reason::EndpointSliceDeleted), step);
+            // While we run nobody else of ours deletes it.
+            let by = if let Source::Watch(by) = source { *by } else { None };
+            self.reversed(at, by, step);
+        }
+        self.epochs.breaks(at);
+        self.is_ours = false;
+        self.know(Slice::Absent);
+        Sight::Edited { certain: true }
+    }
+
+    /// Whether what we had published is no longer what the slice says.
+    fn is_undone_by(&self, now: &Publication) -> bool {
+        self.slice.present().is_some_and(|before| {
+            before.ours
+                && before.intact
+                && (before.leader != now.leader || before.shown != now.shown || !now.intact)
+        })
+    }
+
+    fn reversed(&mut self, at: Timestamp, by: Option<&Arc<str>>, step: &mut Step) {
+        if self.life == Life::Running && self.contest.get_or_insert_default().reversed(at) {
+            let notice = Notice { detail: by.cloned(), ..Notice::plain(Reason::PublicationContested) };
+            self.notify(notice, step);
+        }
+    }
+}
+
+/// One endpoint, of the leader that is recorded.
+const fn is_sound(publication: &Publication) -> bool {
+    match publication.shown {
+        Shown::Ready(_) | Shown::Terminating(_) => true,
+        Shown::Nobody | Shown::Foreign => false,
+    }
+}
+
+fn term(publication: &Publication) -> Option<(Epoch, Option<Pod>)> {
+    Some((publication.epoch?, publication.leader.clone()))
+}

@@ -1,0 +1,101 @@
+//! When something is to be done although nothing happens.
+
+use crate::facts::{Facts, Life, Row, Slice};
+use crate::{Failback, Micros, State, Timestamp};
+
+impl Facts {
+    pub(crate) fn deadline(&self, state: &State, at: Timestamp) -> Option<Timestamp> {
+        let mut next = Soonest(None);
+        match self.life {
+            Life::Unsynced | Life::Removed | Life::Blocked { clear: false, .. } => return None,
+            Life::Removing | Life::Blocked { clear: true, .. } => {
+                if self.flight.is_none() && self.removing.is_none() {
+                    next.add(self.backoff.until());
+                }
+                return next.0;
+            }
+            Life::Running => {}
+        }
+        next.add_some(self.pause.and_then(|pause| pause.until));
+        if self.lease {
+            next.add_some(self.unanswered().and_then(|request| request.expires));
+        }
+        let doubt = self.doubt.as_deref();
+        next.add_some(doubt.filter(|doubt| doubt.id.is_none()).map(|doubt| doubt.backoff.until()));
+        if doubt.is_none_or(|doubt| !doubt.holds) {
+            self.add_write(state, at, &mut next);
+            if !self.is_paused() {
+                self.add_choice(state, at, &mut next);
+            }
+        }
+        next.0
+    }
+
+    fn add_write(&self, state: &State, at: Timestamp, next: &mut Soonest) {
+        if self.flight.is_some() {
+            return;
+        }
+        let publication = match &self.slice {
+            Slice::Unknown if self.reading.is_some() => return,
+            Slice::Unknown => return next.add(self.read_backoff.until()),
+            Slice::Absent => return next.add(self.may_write_from()),
+            Slice::Present(publication) => publication,
+        };
+        let Some(desire) = self.desire(state, at) else { return };
+        if !desire.is_met_by(publication) {
+            next.add(self.may_write_from());
+        } else if self.lease && self.mirrored.is_none() && self.mirroring.is_none() {
+            next.add(self.mirror_backoff.until());
+        }
+    }
+
+    /// The moments at which time alone changes who may lead.
+    fn add_choice(&self, state: &State, at: Timestamp, next: &mut Soonest) {
+        match state {
+            State::Reelecting { .. } => {}
+            State::Draining { until: Some(until), .. } => {
+                next.add(*until);
+            }
+            State::Leaderless { .. } | State::Draining { until: None, .. } => {
+                self.add_eligible(Micros::ZERO, at, next);
+            }
+            State::Elected { leader, .. } => {
+                if self.doubt.is_some() {
+                    return;
+                }
+                if self.preference(leader, at).is_some() {
+                    return next.add(at);
+                }
+                if let Failback::After(wait) = self.policy.failback {
+                    self.add_eligible(wait, at, next);
+                }
+                if self.pending(at).is_some() || self.row(leader).is_some_and(|row| row.node_lost) {
+                    self.add_eligible(Micros::ZERO, at, next);
+                }
+            }
+        }
+    }
+
+    /// When members will have been eligible for `wait`.
+    fn add_eligible(&self, wait: Micros, at: Timestamp, next: &mut Soonest) {
+        let due = |row: &Row| row.eligible_at(&self.policy).map(|from| from.plus(wait));
+        for row in &self.rows {
+            next.add_some(due(row).filter(|when| *when > at));
+        }
+    }
+}
+
+/// The earliest of several moments.
+struct Soonest(Option<Timestamp>);
+
+impl Soonest {
+    fn add(&mut self, when: Timestamp) {
+        self.0 = Some(self.0.map_or(when, |soonest| soonest.min(when)));
+    }
+
+    fn add_some(&mut self, when: Option<Timestamp>) {
+        if let Some(when) = when {
+            self.add(when);
+        }
+    }
+}

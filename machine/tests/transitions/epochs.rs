@@ -1,0 +1,126 @@
+//! I3: the epoch only grows, and equal epochs mean the same leader.
+
+use machine::{Epoch, Event, Outcome, Policy, Standing};
+
+use crate::support::{Facts, Run, START, pod, slice};
+
+const TEN_YEARS: u64 = 10 * 365 * 24 * 3_600;
+
+#[test]
+fn i3_a_fresh_slice_starts_at_the_clock() {
+    let mut run = Run::new(Policy::default());
+    run.wait(5_000).synced([pod("a").ready()], None);
+    run.is("Reelecting a@+5 by first_election", &["create nobody@none"]);
+}
+
+#[test]
+fn i3_a_slice_that_is_created_anew_starts_at_the_clock_when_somebody_is_chosen() {
+    let mut run = Run::new(Policy::default());
+    run.synced([], None).published();
+    run.wait(60_000).ready(pod("a")).is("Reelecting a@+60 by first_election", &["publish a@+60 .1"]);
+}
+
+#[test]
+fn i3_a_higher_mirrored_epoch_is_gone_beyond() {
+    let mut run = Run::new(Policy::default());
+    let mirrored = Some(Epoch(START.as_secs() + 500));
+    let standing = Standing { mirrored, ..run.standing(None) };
+    run.tell(Event::Synced { members: vec![pod("a").ready().version(1).0], standing });
+    run.is("Reelecting a@+501 by recovery", &["create nobody@+500"]);
+}
+
+#[test]
+fn i3_a_slice_behind_the_mirror_gets_a_new_term() {
+    let mut run = Run::new(Policy::default());
+    let standing = run.standing(Some(slice("a", 7)));
+    let standing = Standing { mirrored: Some(Epoch(40)), ..standing };
+    run.tell(Event::Synced { members: vec![pod("a").ready().version(1).0], standing });
+    run.is("Elected a@+0", &["publish a@+0 .1"]);
+}
+
+#[test]
+fn i3_a_missing_epoch_starts_at_the_clock() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.observed(slice("a", 0).without_epoch(), Facts::Newer).is("Elected a@+0", &["publish a@+0 .1"]);
+}
+
+#[test]
+fn i3_an_epoch_beyond_ten_years_counts_as_missing() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    let now = START.as_secs();
+    run.observed(slice("a", now + TEN_YEARS + 1), Facts::Newer).is("Elected a@+0", &["publish a@+0 .1"]);
+    run.published();
+    run.observed(slice("a", now + TEN_YEARS), Facts::Newer);
+    assert_eq!(run.election.state().epoch(), Some(Epoch(now + TEN_YEARS)));
+}
+
+#[test]
+fn i3_an_empty_slice_keeps_the_epoch() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.gone("a").is("Leaderless", &["publish nobody@7"]);
+    run.published();
+    run.ready(pod("a")).is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
+}
+
+#[test]
+fn i3_the_same_pod_after_leaderless_is_a_new_term() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.unready(pod("a")).is("Leaderless", &["publish nobody@7"]);
+    run.ready(pod("a")).is("Reelecting a@8 by recovery", &[]);
+    run.published().is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
+}
+
+#[test]
+fn i3_an_epoch_is_used_up_when_its_write_is_ordered() {
+    for outcome in [Outcome::Unknown, Outcome::Unreachable] {
+        let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready(), pod("c").ready()]);
+        run.gone("a");
+        run.publish_failed(outcome);
+        run.gone("b").by(machine::Cause::Gone);
+        assert_eq!(run.state(), "Reelecting c@9 by gone");
+    }
+}
+
+#[test]
+fn i3_an_epoch_is_free_again_if_its_write_was_answered_conflict_or_refused() {
+    for outcome in
+        [Outcome::Conflict, Outcome::Superseded, Outcome::Refused { endpoint: false, words: "no".into() }]
+    {
+        let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+        run.gone("a").is("Reelecting b@8 by gone", &["publish b@8 .2"]);
+        run.gone("b").is("Leaderless", &[]);
+        run.publish_failed(outcome);
+        run.ready(pod("c"));
+        assert_eq!(run.state(), "Reelecting c@8 by recovery");
+    }
+}
+
+#[test]
+fn i3_a_conflict_does_not_free_an_epoch_that_an_earlier_write_may_have_used() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready(), pod("c").ready()]);
+    run.gone("a");
+    run.publish_failed(Outcome::Unknown);
+    run.wakes_after(20).read(Some(slice("a", 7)), Facts::Newer);
+    run.is("Reelecting b@8 by gone", &["publish b@8 .2"]);
+    run.publish_failed(Outcome::Conflict);
+    run.gone("b").is("Reelecting c@9 by gone", &[]);
+}
+
+#[test]
+fn i3_no_epoch_seen_meanwhile_is_forgotten_when_one_is_given_back() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+    run.gone("a").is("Reelecting b@8 by gone", &["publish b@8 .2"]);
+    let later = START.as_secs() + 50;
+    run.observed(slice("b", later), Facts::Newer).is("Elected b@+50", &[]);
+    run.slice_deleted();
+    run.publish_failed(Outcome::Gone).is("Elected b@+51", &["create nobody@+50"]);
+}
+
+#[test]
+fn i3_a_term_that_another_replica_published_below_one_we_had_spent_is_kept() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready(), pod("c").ready()]);
+    run.gone("a").publish_failed(Outcome::Unreachable);
+    run.gone("b").is("Reelecting c@9 by gone", &[]);
+    run.wakes_after(20).publish_failed(Outcome::Unreachable);
+    run.observed(slice("c", 8), Facts::Newer).is("Elected c@8", &["mirror c@8"]).rests();
+}

@@ -1,0 +1,104 @@
+//! What people are told: on change only, and by one replica.
+
+use machine::{Event, Outcome, Policy};
+
+use crate::support::{Facts, Run, pod, policy, secs, slice};
+
+fn vacant() -> Run {
+    let mut run = Run::new(Policy::default());
+    run.synced([], Some(slice("a", 7).empty())).is("Leaderless", &["tell NoPodsFound", "mirror nobody@7"]);
+    run
+}
+
+#[test]
+fn vacancy_says_why_nobody_can_lead_once() {
+    let mut run = vacant();
+    run.ready(pod("a").without_port(true)).is("Leaderless", &["tell NamedPortResolutionFailed"]);
+    run.ready(pod("b").without_port(true)).is("Leaderless", &[]);
+    run.gone("b").is("Leaderless", &[]);
+    run.changed(pod("a").ready().without_port(false)).is("Leaderless", &["tell PortResolutionFailed"]);
+    run.unready(pod("a")).is("Leaderless", &["tell NoReadyPods"]);
+    run.terminating(pod("a").ready()).is("Leaderless", &[]);
+    run.gone("a").is("Leaderless", &["tell NoPodsFound"]);
+}
+
+#[test]
+fn vacancy_of_members_that_could_lead_but_shall_not_has_no_notice() {
+    let mut run = vacant();
+    run.ready(pod("a").excluded()).is("Leaderless", &[]);
+    run.changed(pod("a").ready().without_address()).is("Leaderless", &[]);
+}
+
+#[test]
+fn vacancy_is_told_after_the_withdrawal_is_acknowledged() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.gone("a").is("Leaderless", &["publish nobody@7"]);
+    run.published();
+    run.is("Leaderless", &["tell NoPodsFound", "tell LeaderLost gone after a", "mirror nobody@7"]);
+}
+
+#[test]
+fn a_transition_is_told_once_its_write_is_acknowledged() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+    run.gone("a").is("Reelecting b@8 by gone", &["publish b@8 .2"]);
+    run.publish_failed(Outcome::Unreachable).is("Reelecting b@8 by gone", &[]);
+    run.wakes_after(20).published();
+    run.is("Elected b@8", &["tell LeaderChanged gone b after a", "mirror b@8"]);
+}
+
+#[test]
+fn a_loss_that_was_healed_before_it_was_published_is_no_news() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.unready(pod("a")).is("Leaderless", &["publish nobody@7"]);
+    run.ready(pod("a"));
+    run.publish_failed(Outcome::Unreachable);
+    run.wakes_after(20).is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
+    run.published().is("Elected a@8", &["mirror a@8"]);
+}
+
+#[test]
+fn what_another_replica_wrote_is_told_by_that() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+    run.tell(Event::LeaseLost);
+    run.gone("a");
+    run.observed(slice("b", 8), Facts::Older).is("Elected b@8", &[]);
+    run.publish_failed(Outcome::Superseded).is("Elected b@8", &[]).rests();
+    run.gone("b").is("Leaderless", &["publish nobody@8"]);
+    run.observed(slice("b", 8).empty(), Facts::Newer).is("Leaderless", &[]).rests();
+    run.publish_failed(Outcome::Conflict).is("Leaderless", &[]).rests();
+}
+
+#[test]
+fn a_withdrawal_seen_before_its_answer_is_told_once_that_says_it_is_ours() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.gone("a").echoed().is("Leaderless", &["tell NoPodsFound", "mirror nobody@7"]);
+    run.answered_echo().is("Leaderless", &["tell LeaderLost gone after a"]).rests();
+}
+
+#[test]
+fn what_needs_no_write_is_told_by_the_lease_holder() {
+    let tolerant = policy(|policy| policy.failover_min_delay = secs(5));
+    let mut run = Run::led(tolerant, [pod("a").ready()]);
+    run.tell(Event::LeaseLost);
+    run.unready(pod("a")).is("Draining a@7 by unready for 5000 ms", &[]);
+    run.ready(pod("a")).is("Elected a@7", &[]);
+    run.paused().is("Elected a@7", &[]);
+    run.tell(Event::Resumed).is("Elected a@7", &[]);
+    run.slice_deleted().is("Elected a@+0", &["create nobody@7"]);
+}
+
+#[test]
+fn i8_the_same_facts_again_are_silent() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b")]);
+    for _ in 0..3 {
+        run.ready(pod("a")).is_silent();
+        run.unready(pod("b")).is_silent();
+        run.policy(Policy::default()).is_silent();
+        run.tell(Event::Resumed).is_silent();
+        run.tell(Event::LeaseHeld).is_silent();
+        run.tell(Event::ServerBack).is_silent();
+        run.tell(Event::DeadlineReached).is_silent();
+        run.tell(Event::NodeBack { pod: pod("a").id() }).is_silent();
+    }
+    run.rests();
+}
