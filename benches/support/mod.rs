@@ -79,7 +79,12 @@ fn sorted(samples: &[f64]) -> Vec<f64> {
     sorted
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "an index"
+)]
 pub fn percentile(sorted: &[f64], p: f64) -> f64 {
     if sorted.is_empty() {
         return f64::NAN;
@@ -115,7 +120,19 @@ pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
     println!("\n{title}: {} cores, {}", cores(), memory());
     println!(
         "{:<44} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>15} {:>6} {:>6} {:>7}",
-        "", "unit", "n", "p50", "p99", "max", "floor p50", "floor p99", "ratio", "p50 - floor 95%", "writes", "reads", "cpu ms"
+        "",
+        "unit",
+        "n",
+        "p50",
+        "p99",
+        "max",
+        "floor p50",
+        "floor p99",
+        "ratio",
+        "p50 - floor 95%",
+        "writes",
+        "reads",
+        "cpu ms"
     );
     let optional = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
     for figure in figures {
@@ -140,7 +157,8 @@ pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
         );
     }
     if let Some(file) = argument("--json") {
-        std::fs::write(&file, serde_json::to_vec_pretty(figures)?).with_context(|| format!("cannot write {file}"))?;
+        std::fs::write(&file, serde_json::to_vec_pretty(figures)?)
+            .with_context(|| format!("cannot write {file}"))?;
     }
     Ok(())
 }
@@ -154,7 +172,8 @@ pub fn argument(name: &str) -> Option<String> {
 
 /// The same as a number.
 pub fn number(name: &str, default: usize) -> Result<usize> {
-    argument(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("{name} {text}: not a number")))
+    argument(name)
+        .map_or(Ok(default), |text| text.parse().with_context(|| format!("{name} {text}: not a number")))
 }
 
 fn cores() -> usize {
