@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use machine::{
-    Effect, Election, Epoch, Event, Micros, Mirror, Obstruction, OrderId, Phase, Scope, Standing, Step, Timestamp,
-    Version, Wanted,
+    Effect, Election, Epoch, Event, Micros, Mirror, Obstruction, OrderId, Phase, Scope, Standing, Step,
+    Timestamp, Version, Wanted,
 };
 
 use crate::annotations::{EPOCH, Invalid, Settings};

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use machine::{Event, Version};
 use tracing::{info, warn};
 
-use super::{Driver, key, names_of, pods::{pod_facts, unclear_settings}};
+use super::{
+    Driver, key, names_of,
+    pods::{pod_facts, unclear_settings},
+};
 use crate::annotations::{self, Settings};
 use crate::kinds::{ServiceLite, version};
 use crate::managed::{Key, Managed};

@@ -1,7 +1,15 @@
 //! A stage for one test: a namespace of its own on the shared control plane, and the real controller in it,
 //! running as a ServiceAccount with the rights that `deploy/` gives and no others.
 
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "every test binary uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unused_async,
+    reason = "every test binary uses a part of it"
+)]
+
+mod acts;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +21,8 @@ use lab::{Account, Audit, Lab, Namespace, PodBuilder, Process, ServiceBuilder, S
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
+
+pub use acts::Written;
 
 /// How long anything may take that should take milliseconds: long enough for a machine that is busy with other
 /// tests, and no test asserts on it.
