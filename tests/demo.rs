@@ -253,8 +253,8 @@ async fn empty_namespaces(client: &Client, found: &LeftOver) -> Result<()> {
             if let Some(spec) = &mut namespace.spec {
                 spec.finalizers = None;
             }
-            let body = serde_json::to_vec(&namespace)?;
-            namespaces.replace_subresource("finalize", &name, &PostParams::default(), body).await?;
+
+            namespaces.replace_subresource("finalize", &name, &PostParams::default(), &namespace).await?;
         }
     }
 }
