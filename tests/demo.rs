@@ -21,7 +21,7 @@ use kube::{Client, Resource, ResourceExt as _};
 use lab::demo::{self, Arguments, Outcome, Screen};
 use lab::{Lab, within};
 use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
 
 /// Longer than a show takes on a busy machine; its waits are bounded by themselves.
@@ -37,6 +37,12 @@ const SCENES: [&str; 8] = [
     "Opting out",
     "Measured",
 ];
+
+/// Each show has a control plane of its own: all at once would be slow on a small machine.
+async fn turn() -> Result<SemaphorePermit<'static>> {
+    static TURNS: Semaphore = Semaphore::const_new(2);
+    Ok(TURNS.acquire().await?)
+}
 
 /// What is printed, to be read while it is.
 #[derive(Clone)]
@@ -123,6 +129,7 @@ fn script(name: &str, lines: &str) -> Result<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_scene_is_shown_and_holds() -> Result<()> {
+    let _turn = turn().await?;
     let (outcome, text) = show(&arguments(), nobody).await?;
     assert_eq!(outcome, Outcome::Held, "{text}");
     assert_eq!(outcome.code(), 0);
@@ -147,13 +154,16 @@ async fn every_scene_is_shown_and_holds() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_never_acts_is_named_as_what_did_not_hold() -> Result<()> {
+    let _turn = turn().await?;
     // It is ready, and looks elsewhere.
     let elsewhere = format!("exec {} \"$@\" --namespace=elsewhere", env!("CARGO_BIN_EXE_zen-lead"));
     let controller = Some(script("looks-elsewhere", &elsewhere)?);
     let (outcome, text) = show(&Arguments { controller, ..arguments() }, nobody).await?;
     assert_eq!((outcome, outcome.code()), (Outcome::NotHeld, 1), "{text}");
     assert!(
-        text.contains("EndpointSlice orders-leader should say that orders-0 leads; it says nothing"),
+        text.contains(
+            "EndpointSlice orders-leader should say that orders-0 leads; it says nothing, for there is none"
+        ),
         "{text}"
     );
     assert!(!text.contains("Everything held"), "{text}");
@@ -162,6 +172,7 @@ async fn a_controller_that_never_acts_is_named_as_what_did_not_hold() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_is_none_gives_a_clear_error() -> Result<()> {
+    let _turn = turn().await?;
     for (lines, words) in [
         ("exit 0", "the controller ended with exit status: 0 before it was ready; it logged nothing"),
         (
@@ -183,15 +194,21 @@ async fn a_controller_that_is_none_gives_a_clear_error() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_kept_can_be_tried_as_it_says() -> Result<()> {
+    let _turn = turn().await?;
     let keep = Arguments { keep: true, ..arguments() };
     let (outcome, text) = show(&keep, |paper, stop| async move {
         let text = paper.until("Ctrl-C ends it").await?;
         let told = |start: &str| text.lines().find(|line| line.trim_start().starts_with(start));
         let (kubeconfig, path) = (told("export KUBECONFIG="), told("export PATH="));
-        let setting = format!("{}\n{}\n", kubeconfig.context("kubeconfig")?, path.context("path")?);
+        let function = told("leader() {").context("who leads")?;
+        let setting =
+            format!("{}\n{}\n{function}\n", kubeconfig.context("kubeconfig")?, path.context("path")?);
         let file = kubeconfig.and_then(|line| line.split_once('=')).context("a path")?.1;
         let slices: Api<EndpointSlice> = Api::default_namespaced(lab::client_from(Path::new(file)).await?);
         let before = leader(&slices, |_| true).await?;
+        let columns = told("kubectl get endpointslice").context("see who leads")?.replace(" -w ", " ");
+        let seen = typed(&setting, &columns)?;
+        assert!(seen.starts_with("LEADER") && seen.contains(&before) && !seen.contains("<none>"), "{seen}");
 
         typed(&setting, told("kubectl patch pod $").context("make it NotReady")?)?;
         let after = leader(&slices, |leader| leader != before).await?;
@@ -289,6 +306,7 @@ async fn traces(client: &Client) -> Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_cluster_of_the_users_it_stays_in_one_namespace_and_removes_it() -> Result<()> {
+    let _turn = turn().await?;
     let lab = Lab::start(lab::Options::default()).await?;
     let client = lab.control_plane.admin().await?;
     let own = Arguments { kubeconfig: Some(lab.control_plane.kubeconfig_admin()?), ..arguments() };
@@ -314,6 +332,7 @@ async fn in_a_cluster_of_the_users_it_stays_in_one_namespace_and_removes_it() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_demo_removes_what_it_made() -> Result<()> {
+    let _turn = turn().await?;
     let lab = Lab::start(lab::Options::default()).await?;
     let client = lab.control_plane.admin().await?;
     let kubeconfig = Some(lab.control_plane.kubeconfig_admin()?);
@@ -337,6 +356,7 @@ async fn an_interrupted_demo_removes_what_it_made() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_cannot_be_used_is_named_with_the_remedy() -> Result<()> {
+    let _turn = turn().await?;
     let own = Arguments { kubeconfig: Some("/no/such/file".into()), ..arguments() };
     let (outcome, text) = show(&own, nobody).await?;
     assert_eq!(outcome, Outcome::NotHeld);

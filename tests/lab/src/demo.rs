@@ -29,21 +29,28 @@ use show::Show;
 pub use screen::Screen;
 
 const HELP: &str = "\
-Without --kubeconfig, etcd and kube-apiserver are started on loopback and end with the demo. The first run builds
-them (Go 1.25 or later, about 6 minutes on 2 cores) and the controller.
+Without --kubeconfig, etcd and kube-apiserver are started on loopback and end
+with the demo. The first run builds them (with Go 1.25 or later, about 6
+minutes on 2 cores) and the controller (about 3 minutes).
 
 With --kubeconfig, the demo uses your cluster:
-  - It makes one namespace, zen-lead-demo-<random>, and everything else inside it: ServiceAccount, Role, RoleBinding,
-    Services, pods. All of that is removed at the end, also after a failure or Ctrl-C.
-  - The controller runs on this machine, as that ServiceAccount, and sees that namespace only.
-  - You need the rights of an administrator there: creating a namespace, Roles and tokens, and patching pods/status.
-  - Its pods never run. They name a node that does not exist, and the demo writes their status as a kubelet would.
-    Kubernetes' pod garbage collector removes such pods after 40 seconds or more: keep --rounds small, and do not
-    expect --keep to keep them.
-  - Another zen-lead that watches all namespaces gets in the way; the demo notices, and says so.
+- It makes one namespace, zen-lead-demo-<random>, and all else inside it:
+  ServiceAccount, Role, RoleBinding, Services, pods. All of that is removed at
+  the end, also after a failure or Ctrl-C.
+- The controller runs on this machine as that ServiceAccount, and sees and
+  writes in that namespace only.
+- You need an administrator's rights: to create and delete a namespace, to
+  create Roles and tokens, and to patch pods/status.
+- Its pods never run. They name a node that does not exist, and the demo writes
+  their status as a kubelet would. Kubernetes removes pods of missing nodes
+  after 40 seconds or more: keep --rounds small, and do not expect --keep to
+  keep them.
+- A zen-lead that watches all namespaces gets in the way. The demo notices it,
+  and says so.
 
-Exit code: 0 if everything held, 1 if something did not (the end of the output lists what), 2 for wrong usage.
-Colours only on a terminal, and not with NO_COLOR.
+Colours on a terminal only, and not with NO_COLOR.
+Exit code: 0 if everything held; 1 if something did not, which the end of the
+output lists; 2 for wrong usage; 130 if interrupted.
 
 Examples:
   cargo demo
@@ -128,7 +135,7 @@ pub async fn run(
     if !problems.is_empty() {
         screen.text(0, screen::Tone::Bad, &format!("NOT HELD, {}:", problems.len()));
         for problem in &problems {
-            screen.line(&format!("  - {problem}"));
+            screen.text(2, screen::Tone::Plain, &format!("- {problem}"));
         }
         return Outcome::NotHeld;
     }
@@ -182,7 +189,7 @@ async fn show_it(
     screen.progress(begun.elapsed(), &place.describe());
     let mut running = None;
     let shown = unless(stop, on_stage(arguments, &place, &program, screen, begun, &mut running, problems));
-    let mut ended = match Box::pin(shown).await {
+    let ended = match Box::pin(shown).await {
         Some(Ok(())) => Ended::ByItself,
         Some(Err(error)) => {
             problems.push(format!("{error:#}"));
@@ -190,12 +197,11 @@ async fn show_it(
         }
         None => Ended::Interrupted,
     };
-    if arguments.keep && ended == Ended::ByItself && running.is_some() {
+    if let (true, Ended::ByItself, Some(controller)) = (arguments.keep, ended, &running) {
         // Ctrl-C is how this ends, and no interruption.
-        if let Some(Err(error)) = unless(stop, hands::wait(&place, screen)).await {
+        if let Some(Err(error)) = unless(stop, hands::wait(&place, controller.log(), screen)).await {
             problems.push(format!("{error:#}"));
         }
-        ended = Ended::ByItself;
     }
     screen.line("");
     if let Some(controller) = running {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::screen::{Screen, Tone, milliseconds};
+use super::screen::{Screen, Tone};
 use crate::audit::Entry;
 
 /// What was measured, in the table's order.
@@ -37,11 +37,11 @@ impl Kind {
         match self {
             Self::OptIn => "opted in -> first leader",
             Self::Unready => "leader NotReady -> next leader",
-            Self::Terminating => "leader told to terminate -> next leader",
-            Self::Draining => "last one told to terminate -> draining",
+            Self::Terminating => "leader terminating -> next leader",
+            Self::Draining => "last one terminating -> draining",
             Self::Outage => "last one gone -> nobody",
             Self::Recovery => "one Ready again -> leader",
-            Self::SwitchBack => "better pod Ready -> leader (not sticky)",
+            Self::SwitchBack => "better pod Ready -> it leads",
             Self::OptOut => "opted out -> everything removed",
         }
     }
@@ -108,13 +108,15 @@ impl Figures {
         })
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Prints the table; with `entries` of the audit log, also the writes.
     pub(super) fn print(&self, screen: &mut Screen, entries: Option<&[Entry]>) {
-        let writes = if entries.is_some() { "  writes  up to the switch" } else { "" };
-        let head = format!(
-            "  {:<40}{:>4}{:>12}{:>12}{:>12}{writes}",
-            "trigger -> effect", "n", "median", "min", "max"
-        );
+        let writes = if entries.is_some() { "  writes" } else { "" };
+        let what = "trigger -> effect, in ms";
+        let head = format!("  {what:<36}{:>4}{:>10}{:>9}{:>9}{writes}", "n", "median", "min", "max");
         let head = screen.paint(Tone::Faint, &head);
         screen.line(&head);
         for kind in Kind::ALL {
@@ -122,15 +124,13 @@ impl Figures {
                 self.0.iter().filter(|figure| figure.kind == kind).map(|figure| figure.took).collect();
             took.sort_unstable();
             let (Some(min), Some(max)) = (took.first(), took.last()) else { continue };
-            let times = [median(&took), *min, *max].map(|time| format!("{:>12}", milliseconds(time)));
-            let mut row = format!("  {:<40}{:>4}{}", kind.label(), took.len(), times.concat());
+            let [median, min, max] = [median(&took), *min, *max].map(|time| time.as_secs_f64() * 1000.0);
+            let mut row =
+                format!("  {:<36}{:>4}{median:>10.2}{min:>9.2}{max:>9.2}", kind.label(), took.len());
             if let Some(entries) = entries {
-                let mine = || self.writes(entries).filter(|(of, _)| *of == kind).map(|(_, writes)| writes);
-                let all: Vec<usize> = mine().map(|writes| writes.all).collect();
-                let critical: Vec<usize> = mine().map(|writes| writes.critical).collect();
-                // Removing has no switch that anybody waits for.
-                let critical = if kind == Kind::OptOut { "-".into() } else { range(&critical) };
-                let _ = write!(row, "{:>8}{critical:>18}", range(&all));
+                let mine = self.writes(entries).filter(|(of, _)| *of == kind);
+                let all: Vec<usize> = mine.map(|(_, writes)| writes.all).collect();
+                let _ = write!(row, "{:>8}", range(&all));
             }
             screen.line(&row);
         }

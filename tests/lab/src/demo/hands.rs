@@ -1,6 +1,7 @@
 //! `--keep`: what a person can try.
 
 use std::future::pending;
+use std::path::Path;
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Service;
@@ -12,8 +13,13 @@ use super::screen::{Screen, Tone};
 use super::show::{LEADER_SERVICE, MEMBERS, SOON, SOURCE};
 use super::state::State;
 
+/// Who leads, as the leader Service's annotation has it.
+const LEADER_FIELD: &str = r".metadata.annotations.zen-lead\.io/current-leader";
+/// Columns for kubectl.
+const COLUMNS: &str = r"LEADER:.endpoints[*].targetRef.name,ADDRESS:.endpoints[*].addresses[*],EPOCH:.metadata.annotations.zen-lead\.io/epoch";
+
 /// Opts in again, says what can be tried, and waits.
-pub(super) async fn wait(place: &Place, screen: &mut Screen) -> Result<()> {
+pub(super) async fn wait(place: &Place, log: &Path, screen: &mut Screen) -> Result<()> {
     let patch = Patch::Merge(json!({
         "metadata": { "annotations": { "zen-lead.io/enabled": "true" } },
     }));
@@ -27,38 +33,36 @@ pub(super) async fn wait(place: &Place, screen: &mut Screen) -> Result<()> {
     for line in exports {
         screen.line(&format!("  {line}"));
     }
+    screen.line(&format!(
+        "  leader() {{ {kubectl} get service {LEADER_SERVICE} -o jsonpath='{{{LEADER_FIELD}}}'; }}"
+    ));
     screen.line("");
-    let leader = "$(KUBECTL get service orders-leader -o jsonpath='{.metadata.annotations.zen-lead\\.io/current-leader}')";
-    let columns = "NAME:.metadata.name,LEADER:.endpoints[0].targetRef.name,ADDRESS:.endpoints[0].addresses[0],EPOCH:.metadata.annotations.zen-lead\\.io/epoch";
     let ready = |value: &str| {
-        format!(
-            "--subresource=status -p '{{\"status\":{{\"conditions\":[{{\"type\":\"Ready\",\"status\":\"{value}\"}}]}}}}'"
-        )
+        let conditions = json!({ "status": { "conditions": [{ "type": "Ready", "status": value }] } });
+        format!("--subresource=status -p '{conditions}'")
     };
     let things = [
         (
-            "see who leads, and watch it change",
-            format!("KUBECTL get endpointslice orders-leader -w -o custom-columns='{columns}'"),
+            "see who leads, and each change",
+            format!("get endpointslice {LEADER_SERVICE} -w -o 'custom-columns={COLUMNS}'"),
         ),
-        (
-            "make the leader NotReady, as its kubelet would",
-            format!("KUBECTL patch pod {leader} {}", ready("False")),
-        ),
-        ("make a pod Ready again", format!("KUBECTL patch pod {} {}", MEMBERS[0], ready("True"))),
-        ("delete the leader gracefully", format!("KUBECTL delete pod {leader} --wait=false")),
-        ("end it: there is no kubelet that would", "KUBECTL delete pod NAME --force --grace-period=0".into()),
+        ("the leader's readiness probe fails", format!("patch pod $(leader) {}", ready("False"))),
+        ("and succeeds again", format!("patch pod {} {}", MEMBERS[0], ready("True"))),
+        ("the leader is told to terminate", "delete pod $(leader) --wait=false".into()),
+        ("and ends, which no kubelet does here", "delete pod NAME --force".into()),
         (
             "hand over to a pod of your choice",
-            format!("KUBECTL annotate service orders zen-lead.io/switchover-to={} --overwrite", MEMBERS[2]),
+            format!("annotate service {SOURCE} zen-lead.io/switchover-to={}", MEMBERS[2]),
         ),
-        ("read what happened, and why", "KUBECTL events --for service/orders".into()),
-        ("opt out", "KUBECTL annotate service orders zen-lead.io/enabled-".into()),
+        ("read what happened, and why", format!("events --for service/{SOURCE}")),
+        ("opt out", format!("annotate service {SOURCE} zen-lead.io/enabled-")),
     ];
     for (what, how) in things {
         screen.text(2, Tone::Faint, &format!("# {what}"));
-        screen.line(&format!("  {}", how.replace("KUBECTL", &kubectl)));
+        screen.line(&format!("  {kubectl} {how}"));
     }
     screen.line("");
+    screen.line(&format!("The controller's log: {}", log.display()));
     screen.line("Ctrl-C ends it and removes everything.");
     pending().await
 }

@@ -13,13 +13,16 @@ pub(super) async fn sum_up(show: &mut Show<'_>, audit: Option<Audit>, user: &str
         None => None,
         Some(audit) => Some(requests(&audit, user).await?),
     };
+    if show.figures.is_empty() {
+        show.screen.scene("Measured", "nothing");
+        return Ok(());
+    }
     show.screen
         .scene("Measured", "from the trigger to what came of it, as seen on a bare watch of the API server");
     let Show { figures, screen, .. } = &mut *show;
     figures.print(screen, requests.as_deref());
     show.screen.line("");
-    let history = show.check_history();
-    show.screen.text(2, Tone::Plain, &history);
+    show.check_history();
     if let Some(requests) = &requests {
         check_requests(show, requests);
     }
@@ -49,21 +52,28 @@ fn check_requests(show: &mut Show<'_>, requests: &[Entry]) {
     };
     let others: Vec<&&Entry> = writes.iter().filter(|entry| !is_its_own(entry)).collect();
     show.check(others.is_empty(), || format!("the controller wrote what is not its own: {others:?}"));
+    let mut is_lean = true;
     let per_figure: Vec<_> = show.figures.writes(requests).collect();
     for (kind, writes) in per_figure.into_iter().filter(|(kind, _)| kind.is_failover()) {
-        let few = writes.critical == 1 && writes.slices == 1 && writes.all <= 3;
-        show.check(few, || {
+        let is_few = writes.critical == 1 && writes.slices == 1 && writes.all <= 3;
+        is_lean &= is_few;
+        show.check(is_few, || {
             format!(
                 "a failover ({kind:?}) took {writes:?}; it may take 3 in all, the slice's first and only once"
             )
         });
     }
-    let line = format!(
-        "{} writes by the controller, none to a pod or a Service of the user's; {} requests, none denied",
-        writes.len(),
-        requests.len()
-    );
+    if is_lean {
+        let text =
+            "each failover: one write until traffic moves, the slice's; annotations and notice after it";
+        show.screen.text(2, Tone::Plain, text);
+    }
     if denied.is_empty() && others.is_empty() {
-        show.screen.text(2, Tone::Plain, &line);
+        let text = format!(
+            "{} writes by the controller, none to a pod or to a Service of the user's; {} requests, none denied",
+            writes.len(),
+            requests.len()
+        );
+        show.screen.text(2, Tone::Plain, &text);
     }
 }

@@ -55,11 +55,16 @@ impl Screen {
         let _ = self.out.flush();
     }
 
-    /// Lines of this tone, wrapped at the width and indented.
+    /// A paragraph of this tone, wrapped at the width and indented. What comes after its first line, such as the end of a
+    /// log, stays as it is.
     pub(super) fn text(&mut self, indent: usize, tone: Tone, text: &str) {
-        for part in wrapped(text, self.width.saturating_sub(indent)) {
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+        for part in wrapped(first, self.width.saturating_sub(indent)) {
             let painted = self.paint(tone, &part);
             self.line(&format!("{:indent$}{painted}", ""));
+        }
+        for line in rest.lines() {
+            self.line(&format!("{:indent$}  {line}", ""));
         }
     }
 
@@ -96,7 +101,8 @@ impl Screen {
             "Leaderless" => Tone::Bad,
             _ => Tone::Faint,
         };
-        let elapsed = time.map_or_else(|| "0".into(), |time| format!("+{}", milliseconds(time)));
+        let elapsed =
+            time.map_or_else(|| "0".into(), |time| format!("+{:.2} ms", time.as_secs_f64() * 1000.0));
         let epoch = state.epoch.map_or_else(|| "-".into(), |epoch| epoch.to_string());
         let texts = [
             &*elapsed,
@@ -166,11 +172,6 @@ impl Screen {
             self.line(&format!("{:indent$}{line}", ""));
         }
     }
-}
-
-/// `3.42 ms`.
-pub(super) fn milliseconds(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }
 
 /// The text in lines of at most this width, broken between words.

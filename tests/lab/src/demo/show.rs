@@ -15,7 +15,7 @@ use tokio::time;
 
 use super::figures::{Figure, Figures, Kind};
 use super::place::Place;
-use super::screen::Screen;
+use super::screen::{Screen, Tone};
 use super::state::{EPOCH, State, ready_addresses};
 use super::timeline::{Entry, Found, Seen, Timeline};
 use crate::history::Change;
@@ -131,7 +131,8 @@ impl<'a> Show<'a> {
     pub(super) fn failed(&mut self, error: &anyhow::Error) {
         let text = format!("{error:#}");
         self.screen.not_held(&text);
-        self.not_held.push(text);
+        // The rest, such as the end of a log, is in its place above.
+        self.not_held.push(text.lines().next().unwrap_or_default().to_owned());
     }
 
     /// The pod that leads now.
@@ -203,10 +204,10 @@ impl<'a> Show<'a> {
             .collect();
         let notices = if notices.is_empty() { "none".into() } else { notices.join("; ") };
         let (told, expect) = (&step.told, step.expect);
+        let is = states.first().map_or_else(|| "nothing, for there is none".into(), State::to_string);
         bail!(
-            "{SOON:?} after \"{told}\", EndpointSlice {LEADER_SERVICE} should say {expect}; it says {}; notices \
-             since: {notices}; the controller's log ends:\n{}",
-            states.first().map_or_else(|| "nothing, for there is none".into(), State::to_string),
+            "{told}: {SOON:?} later, EndpointSlice {LEADER_SERVICE} should say {expect}; it says {is}; notices since: \
+             {notices}\nthe controller's log ends:\n{}",
             crate::process::last_lines(self.log, 8)
         )
     }
@@ -297,7 +298,7 @@ impl<'a> Show<'a> {
     }
 
     /// Over the whole show: at most one ready address in every revision of the slice, and an epoch that never fell.
-    pub(super) fn check_history(&mut self) -> String {
+    pub(super) fn check_history(&mut self) {
         let slices: Vec<EndpointSlice> =
             self.timeline.since(0).iter().filter_map(of_leader).cloned().collect();
         let most = slices.iter().map(ready_addresses).max().unwrap_or_default();
@@ -306,9 +307,12 @@ impl<'a> Show<'a> {
         self.check(epochs.is_sorted(), || format!("the epoch fell: {epochs:?}"));
         let terms = epochs.iter().collect::<BTreeSet<_>>().len();
         let revisions = slices.len();
-        format!(
-            "{revisions} revisions of the slice, none with two ready endpoints; {terms} terms, each with a higher epoch"
-        )
+        if most == 1 && epochs.is_sorted() {
+            let text = format!(
+                "{revisions} revisions of the slice, none with two ready endpoints; {terms} terms, each with a higher epoch"
+            );
+            self.screen.text(2, Tone::Plain, &text);
+        }
     }
 }
 
@@ -352,13 +356,11 @@ pub(super) fn of_service<'a>(entry: &'a Entry, name: &str) -> Option<&'a Service
 /// A notice in one short line: its reason, and why.
 pub(super) fn words_of(notice: &Event) -> String {
     let note = notice.note.as_deref().unwrap_or_default();
-    let cause = note.split_once(" Cause: ").and_then(|(_, rest)| rest.split_once('(')?.1.split_once(')'));
     let reason = notice.reason.as_deref().unwrap_or_default();
-    match cause {
-        Some((why, _)) => format!("{reason}: {why}"),
-        // Without a cause, the note's first sentence says it.
-        None => format!("{reason}. {}", note.split_once(". ").map_or(note, |(first, _)| first)),
-    }
+    let cause = note.split_once(" Cause: ").and_then(|(_, rest)| rest.split_once('(')?.1.split_once(')'));
+    let particulars = || note.split_once(" Particulars: ").and_then(|(_, rest)| rest.split_once(". "));
+    let why = cause.or_else(particulars).or_else(|| note.split_once(". ")).map_or(note, |(why, _)| why);
+    format!("{reason}: {why}")
 }
 
 impl Expect<'_> {
