@@ -354,11 +354,11 @@ impl Managed {
             term_by: term_by.as_deref().unwrap_or(&cx.identity.replica),
             triggered: self.triggered,
         };
-        // Without the slice that the order is based on there is nothing to be safely written; the election is
-        // told so, and decides anew from what it knows by then.
+        // Without the slice that the order is based on there is nothing to be safely written. The election is told
+        // that it did not happen and waits a little: at once it could only decide the same again.
         let is_sound = based_on.is_some() == known.is_some();
         match draft.slice().filter(|_| is_sound) {
-            None => out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Superseded }),
+            None => out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Unreachable }),
             Some(slice) => {
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
