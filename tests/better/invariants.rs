@@ -239,13 +239,12 @@ async fn i15_the_address_of_a_gone_pod_is_withdrawn_even_when_paused() -> Result
     stage.until_notice("Paused").await?;
     // Not Ready is no reason while paused.
     pods[0].unready().await?;
-    let mut marker = stage.marker().await?;
-    marker.passes().await?;
+    stage.all_is_seen().await?;
     assert_eq!(leader_of(&stage.slice("orders").await?).as_deref(), Some("orders-0"));
     // Gone is, and nobody is chosen instead.
     pods[0].vanish().await?;
     stage.until_leaderless("orders").await?;
-    marker.passes().await?;
+    stage.all_is_seen().await?;
     assert_eq!(leader_of(&stage.slice("orders").await?), None);
     source.annotate("zen-lead.io/paused", None).await?;
     stage.until_led("orders", &pods[1]).await?;
@@ -262,7 +261,7 @@ async fn i15_a_restart_while_paused_withdraws_a_gone_pod_and_keeps_another() -> 
         source.annotate("zen-lead.io/paused", Some("true")).await?;
         stage.until_notice("Paused").await?;
     }
-    stage.marker().await?.passes().await?;
+    stage.all_is_seen().await?;
     stage.controller.stop()?;
     orders_pods[0].vanish().await?;
     users_pods[0].unready().await?;
