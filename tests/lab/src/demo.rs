@@ -5,7 +5,9 @@
 
 mod controller;
 mod figures;
+mod hands;
 mod place;
+mod review;
 mod scenes;
 mod screen;
 mod show;
@@ -18,14 +20,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use k8s_openapi::api::core::v1::Service as ServiceObject;
 use tokio::sync::mpsc;
 
-use crate::audit::{Audit, Entry};
 use controller::Controller;
-use figures::is_write;
 use place::{Own, Place};
-use show::{LEADER_SERVICE, MEMBERS, SOON, SOURCE, Show};
+use show::Show;
 
 pub use screen::Screen;
 
@@ -116,7 +115,7 @@ pub async fn run(
     );
     screen.line("");
     let mut problems = Vec::new();
-    let shown = show_it(arguments, screen, stop, begun, &mut problems).await;
+    let shown = Box::pin(show_it(arguments, screen, stop, begun, &mut problems)).await;
     let interrupted = match shown {
         Ok(Ended::ByItself) => false,
         Ok(Ended::Interrupted) => true,
@@ -183,7 +182,7 @@ async fn show_it(
     screen.progress(begun.elapsed(), &place.describe());
     let mut running = None;
     let shown = unless(stop, on_stage(arguments, &place, &program, screen, begun, &mut running, problems));
-    let mut ended = match shown.await {
+    let mut ended = match Box::pin(shown).await {
         Some(Ok(())) => Ended::ByItself,
         Some(Err(error)) => {
             problems.push(format!("{error:#}"));
@@ -193,9 +192,8 @@ async fn show_it(
     };
     if arguments.keep && ended == Ended::ByItself && running.is_some() {
         // Ctrl-C is how this ends, and no interruption.
-        match unless(stop, for_hands(&place, screen)).await {
-            Some(Err(error)) => problems.push(format!("{error:#}")),
-            Some(Ok(())) | None => {}
+        if let Some(Err(error)) = unless(stop, hands::wait(&place, screen)).await {
+            problems.push(format!("{error:#}"));
         }
         ended = Ended::ByItself;
     }
@@ -252,178 +250,11 @@ async fn on_stage(
     let log = controller.log().to_owned();
     let mut show = Show::begin(place, screen, &log).await?;
     show.screen.progress(begun.elapsed(), "Service orders and three Ready pods exist");
-    let broken = scenes(&mut show, usize::from(arguments.rounds)).await;
-    if let Err(error) = broken {
-        let text = format!("{error:#}");
-        show.screen.not_held(&text);
-        show.not_held.push(text);
+    let played = scenes::play(&mut show, usize::from(arguments.rounds)).await;
+    if let Err(error) = played {
+        show.failed(&error);
     }
-    sum_up(&mut show, audit, &account.user()).await?;
+    review::sum_up(&mut show, audit, &account.user()).await?;
     problems.append(&mut show.not_held);
     Ok(())
-}
-
-/// All scenes; one that breaks off is noted, and the next one begins as if it had not.
-async fn scenes(show: &mut Show<'_>, rounds: usize) -> Result<()> {
-    show.screen.line("");
-    show.screen.header();
-    show.screen.scene("Opting in", "an annotation on Service orders; the oldest Ready pod leads");
-    show.opt_in().await?;
-    show.screen.scene(
-        "Readiness lost",
-        "the leader becomes NotReady, another pod leads; Ready again, it stays a follower (sticky)",
-    );
-    for _ in 0..rounds {
-        let result = show.readiness_loss().await;
-        after(show, result).await?;
-    }
-    show.screen.scene(
-        "Graceful deletion",
-        "the leader is told to terminate and is replaced before it stops; a new pod takes its name, not its rank",
-    );
-    for _ in 0..rounds {
-        let result = show.graceful_deletion().await;
-        after(show, result).await?;
-    }
-    show.screen.scene(
-        "Total outage and recovery",
-        "nobody can follow: the leader serves until it is gone, then the slice is emptied, until a pod is Ready",
-    );
-    for _ in 0..rounds {
-        let result = show.outage().await;
-        after(show, result).await?;
-    }
-    show.screen.scene(
-        "Back and forth",
-        "with zen-lead.io/sticky: \"false\" the oldest pod leads whenever it is Ready",
-    );
-    let result = show.switch_back_and_forth(rounds).await;
-    after(show, result).await?;
-    show.screen.scene("A foreign x-leader", "Service payments-leader is somebody else's: it is left alone");
-    let mut foreign: Option<ServiceObject> = None;
-    let result = show.foreign().await.map(|made| foreign = Some(made));
-    after(show, result).await?;
-    show.screen.scene("Opting out", "the namespace is left as it was");
-    show.opt_out(foreign.as_ref()).await
-}
-
-async fn after(show: &mut Show<'_>, result: Result<()>) -> Result<()> {
-    let Err(error) = result else { return Ok(()) };
-    let text = format!("{error:#}");
-    show.screen.not_held(&text);
-    show.not_held.push(text);
-    show.recover().await.context("going on with the show after that")
-}
-
-/// The table, and what held over the whole of it.
-async fn sum_up(show: &mut Show<'_>, audit: Option<Audit>, user: &str) -> Result<()> {
-    let requests = match audit {
-        None => None,
-        Some(audit) => Some(requests(&audit, user).await?),
-    };
-    show.screen
-        .scene("Measured", "from the trigger to what came of it, as seen on a bare watch of the API server");
-    let Show { figures, screen, .. } = &mut *show;
-    figures.print(screen, requests.as_deref());
-    show.screen.line("");
-    let history = show.check_history();
-    show.screen.text(2, screen::Tone::Plain, &history);
-    if let Some(requests) = &requests {
-        check_requests(show, requests);
-    }
-    let (checks, failed) = (show.checks, show.not_held.len());
-    show.screen.text(2, screen::Tone::Plain, &format!("{checks} checks, {failed} did not hold"));
-    Ok(())
-}
-
-/// The controller's requests, once the log has those of the last step.
-async fn requests(audit: &Audit, user: &str) -> Result<Vec<Entry>> {
-    let removed = |entry: &Entry| entry.verb == "delete" && entry.name == LEADER_SERVICE;
-    // If the show broke off there was no opting out, and what there is has to do.
-    let complete = audit.until(SOON / 5, |all| all.iter().filter(|entry| removed(entry)).count() >= 2).await;
-    drop(complete);
-    audit.by(user)
-}
-
-/// What the controller asked for: nothing it has no right to, nothing that is not its business, and few writes.
-fn check_requests(show: &mut Show<'_>, requests: &[Entry]) {
-    let denied: Vec<&Entry> = requests.iter().filter(|entry| entry.code == 403).collect();
-    show.check(denied.is_empty(), || format!("the API server denied the controller: {denied:?}"));
-    let writes: Vec<&Entry> = requests.iter().filter(|entry| is_write(entry)).collect();
-    // A creation has no name in the log; Services are created by nobody else here.
-    let is_its_own = |entry: &&&Entry| match entry.resource.as_str() {
-        "endpointslices" | "services" => entry.name == LEADER_SERVICE || entry.verb == "create",
-        "events" => true,
-        _ => false,
-    };
-    let others: Vec<&&Entry> = writes.iter().filter(|entry| !is_its_own(entry)).collect();
-    show.check(others.is_empty(), || format!("the controller wrote what is not its own: {others:?}"));
-    let per_figure: Vec<_> = show.figures.writes(requests).collect();
-    for (kind, writes) in per_figure.into_iter().filter(|(kind, _)| kind.is_failover()) {
-        let few = writes.critical == 1 && writes.slices == 1 && writes.all <= 3;
-        show.check(few, || {
-            format!(
-                "a failover ({kind:?}) took {writes:?}; it may take 3 in all, the slice's first and only once"
-            )
-        });
-    }
-    let line = format!(
-        "{} writes by the controller, none to a pod or a Service of the user's; {} requests, none denied",
-        writes.len(),
-        requests.len()
-    );
-    if denied.is_empty() && others.is_empty() {
-        show.screen.text(2, screen::Tone::Plain, &line);
-    }
-}
-
-/// Opts in again, says what can be tried, and waits.
-async fn for_hands(place: &Place, screen: &mut Screen) -> Result<()> {
-    let patch = kube::api::Patch::Merge(serde_json::json!({
-        "metadata": { "annotations": { "zen-lead.io/enabled": "true" } },
-    }));
-    let services = place.ns.api::<ServiceObject>();
-    services.patch(SOURCE, &kube::api::PatchParams::default(), &patch).await?;
-    place.ns.slices().until(LEADER_SERVICE, SOON, |slice| state::State::of(slice).phase == "Elected").await?;
-    let (exports, kubectl) = place.for_hands()?;
-    screen
-        .scene("Yours", "Service orders has opted in again and the controller runs on. In another terminal:");
-    screen.line("");
-    for line in exports {
-        screen.line(&format!("  {line}"));
-    }
-    screen.line("");
-    let leader = "$(KUBECTL get service orders-leader -o jsonpath='{.metadata.annotations.zen-lead\\.io/current-leader}')";
-    let columns = "NAME:.metadata.name,LEADER:.endpoints[0].targetRef.name,ADDRESS:.endpoints[0].addresses[0],EPOCH:.metadata.annotations.zen-lead\\.io/epoch";
-    let ready = |value: &str| {
-        format!(
-            "--subresource=status -p '{{\"status\":{{\"conditions\":[{{\"type\":\"Ready\",\"status\":\"{value}\"}}]}}}}'"
-        )
-    };
-    let things = [
-        (
-            "see who leads, and watch it change",
-            format!("KUBECTL get endpointslice orders-leader -w -o custom-columns='{columns}'"),
-        ),
-        (
-            "make the leader NotReady, as its kubelet would",
-            format!("KUBECTL patch pod {leader} {}", ready("False")),
-        ),
-        ("make a pod Ready again", format!("KUBECTL patch pod {} {}", MEMBERS[0], ready("True"))),
-        ("delete the leader gracefully", format!("KUBECTL delete pod {leader} --wait=false")),
-        ("end it: there is no kubelet that would", "KUBECTL delete pod NAME --force --grace-period=0".into()),
-        (
-            "hand over to a pod of your choice",
-            format!("KUBECTL annotate service orders zen-lead.io/switchover-to={} --overwrite", MEMBERS[2]),
-        ),
-        ("read what happened, and why", "KUBECTL events --for service/orders".into()),
-        ("opt out", "KUBECTL annotate service orders zen-lead.io/enabled-".into()),
-    ];
-    for (what, how) in things {
-        screen.text(2, screen::Tone::Faint, &format!("# {what}"));
-        screen.line(&format!("  {}", how.replace("KUBECTL", &kubectl)));
-    }
-    screen.line("");
-    screen.line("Ctrl-C ends it and removes everything.");
-    pending().await
 }

@@ -39,13 +39,20 @@ pub(super) async fn build(screen: &mut Screen, begun: Instant) -> Result<PathBuf
         root.display()
     );
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--release", "--package=zen-lead", "--bin=zen-lead", "--message-format=json"];
-    let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
+    // `cargo run` describes the lab's package in variables; build scripts that look at them would run again, and with
+    // them most of the build, every time that the controller is built from here after it was built from a shell.
+    let described = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let described =
+        described.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+    let mut arguments: Vec<String> = described.map(|name| format!("--unset={name}")).collect();
+    arguments.push(cargo.to_str().context("the path in CARGO is not UTF-8")?.to_owned());
+    let build = ["build", "--release", "--package=zen-lead", "--bin=zen-lead", "--message-format=json"];
+    arguments.extend(build.map(str::to_owned));
     arguments.push(format!("--manifest-path={}", manifest.display()));
     let directory = Directory::create()?;
     let log = directory.path().join("build.log");
     // Its output goes to a file, and the build ends with us, however that happens.
-    let mut build = Process::spawn(Path::new(&cargo), &arguments, &log)?;
+    let mut build = Process::spawn(Path::new("/usr/bin/env"), &arguments, &log)?;
     let mut next_word = begun.elapsed() + WORD_EVERY;
     let mut often = time::interval(Duration::from_millis(100));
     let status = loop {

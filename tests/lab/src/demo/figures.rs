@@ -72,7 +72,7 @@ pub(super) struct Figures(Vec<Figure>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Writes {
     pub(super) all: usize,
-    /// Answered no later than the slice's: nobody is routed to before them.
+    /// Answered no later than the last one of the slice: traffic moves after them.
     pub(super) critical: usize,
     pub(super) slices: usize,
 }
@@ -95,11 +95,14 @@ impl Figures {
             let until = figure.to.unwrap_or(Timestamp::MAX);
             let window = figure.from..until;
             let mine = || entries.iter().filter(|entry| is_write(entry) && window.contains(&entry.received));
-            let slice = mine().find(|entry| entry.resource == "endpointslices").map(|entry| entry.answered);
+            let slices = || mine().filter(|entry| entry.resource == "endpointslices");
+            let switch = slices().map(|entry| entry.answered).max();
             let writes = Writes {
                 all: mine().count(),
-                critical: mine().filter(|entry| slice.is_some_and(|slice| entry.answered <= slice)).count(),
-                slices: mine().filter(|entry| entry.resource == "endpointslices").count(),
+                critical: mine()
+                    .filter(|entry| switch.is_some_and(|switch| entry.answered <= switch))
+                    .count(),
+                slices: slices().count(),
             };
             (figure.kind, writes)
         })
@@ -107,9 +110,11 @@ impl Figures {
 
     /// Prints the table; with `entries` of the audit log, also the writes.
     pub(super) fn print(&self, screen: &mut Screen, entries: Option<&[Entry]>) {
-        let writes = if entries.is_some() { "  writes  before the switch" } else { "" };
-        let head =
-            format!("  {:<40}{:>4}{:>12}{:>12}{:>12}{writes}", "from -> to", "n", "median", "min", "max");
+        let writes = if entries.is_some() { "  writes  up to the switch" } else { "" };
+        let head = format!(
+            "  {:<40}{:>4}{:>12}{:>12}{:>12}{writes}",
+            "trigger -> effect", "n", "median", "min", "max"
+        );
         let head = screen.paint(Tone::Faint, &head);
         screen.line(&head);
         for kind in Kind::ALL {
@@ -125,7 +130,7 @@ impl Figures {
                 let critical: Vec<usize> = mine().map(|writes| writes.critical).collect();
                 // Removing has no switch that anybody waits for.
                 let critical = if kind == Kind::OptOut { "-".into() } else { range(&critical) };
-                let _ = write!(row, "{:>8}{critical:>19}", range(&all));
+                let _ = write!(row, "{:>8}{critical:>18}", range(&all));
             }
             screen.line(&row);
         }

@@ -26,15 +26,65 @@ const GRACE: Duration = Duration::from_secs(30);
 const TAKEN_SOURCE: &str = "payments";
 const TAKEN: &str = "payments-leader";
 
+/// All scenes; one that breaks off is noted, and the next one begins as if it had not.
+pub(super) async fn play(show: &mut Show<'_>, rounds: usize) -> Result<()> {
+    show.screen.line("");
+    show.screen.header();
+    show.screen.scene("Opting in", "an annotation on Service orders; the oldest Ready pod leads");
+    show.opt_in().await?;
+    show.screen.scene(
+        "Readiness lost",
+        "the leader becomes NotReady, another pod leads; Ready again, it stays a follower (sticky)",
+    );
+    for _ in 0..rounds {
+        let result = show.readiness_loss().await;
+        after(show, result).await?;
+    }
+    show.screen.scene(
+        "Graceful deletion",
+        "the leader is told to terminate and is replaced before it stops; a new pod takes its name, not its rank",
+    );
+    for _ in 0..rounds {
+        let result = show.graceful_deletion().await;
+        after(show, result).await?;
+    }
+    show.screen.scene(
+        "Total outage and recovery",
+        "nobody can follow: the leader serves until it is gone, then the slice is emptied, until a pod is Ready",
+    );
+    for _ in 0..rounds {
+        let result = show.outage().await;
+        after(show, result).await?;
+    }
+    show.screen.scene(
+        "Back and forth",
+        "with zen-lead.io/sticky: \"false\" the first in rank (the oldest, then by name) leads whenever it is Ready",
+    );
+    let result = show.switch_back_and_forth(rounds).await;
+    after(show, result).await?;
+    show.screen.scene("A foreign x-leader", "Service payments-leader is somebody else's: it is left alone");
+    let mut foreign: Option<ServiceObject> = None;
+    let result = show.foreign().await.map(|made| foreign = Some(made));
+    after(show, result).await?;
+    show.screen.scene("Opting out", "the namespace is left as it was");
+    show.opt_out(foreign.as_ref()).await
+}
+
+async fn after(show: &mut Show<'_>, result: Result<()>) -> Result<()> {
+    let Err(error) = result else { return Ok(()) };
+    show.failed(&error);
+    show.recover().await.context("going on with the show after that")
+}
+
 impl Show<'_> {
-    pub(super) async fn opt_in(&mut self) -> Result<()> {
+    async fn opt_in(&mut self) -> Result<()> {
         let best = self.ranked().swap_remove(0);
         let mark = self.mark();
         self.source.annotate(ENABLED, Some("true")).await?;
         let step = Step {
             kind: Kind::OptIn,
             told: format!("Service {SOURCE} gets {ENABLED}: \"true\""),
-            trigger: &|entry| annotation(entry, ENABLED) == Some(Some("true")),
+            trigger: &|entry| has_annotation(entry, ENABLED, Some("true")),
             expect: Expect::Leader(&best),
             notice: "LeaderElected",
             // Created empty, so that a creation that arrives late can never publish anybody; then filled.
@@ -58,7 +108,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    pub(super) async fn readiness_loss(&mut self) -> Result<()> {
+    async fn readiness_loss(&mut self) -> Result<()> {
         let leader = self.leader()?;
         let next = self.others(&leader).swap_remove(0);
         self.unready(&leader, &next).await?;
@@ -80,7 +130,7 @@ impl Show<'_> {
         self.settle(mark, step).await
     }
 
-    pub(super) async fn graceful_deletion(&mut self) -> Result<()> {
+    async fn graceful_deletion(&mut self) -> Result<()> {
         let leader = self.leader()?;
         let next = self.others(&leader).swap_remove(0);
         let mark = self.mark();
@@ -98,7 +148,7 @@ impl Show<'_> {
         self.replace(&leader).await
     }
 
-    pub(super) async fn outage(&mut self) -> Result<()> {
+    async fn outage(&mut self) -> Result<()> {
         let leader = self.leader()?;
         let others = self.others(&leader);
         for other in &others {
@@ -146,7 +196,7 @@ impl Show<'_> {
         self.replace(&leader).await
     }
 
-    pub(super) async fn switch_back_and_forth(&mut self, rounds: usize) -> Result<()> {
+    async fn switch_back_and_forth(&mut self, rounds: usize) -> Result<()> {
         let best = self.ranked().swap_remove(0);
         let next = self.others(&best).swap_remove(0);
         let mark = self.mark();
@@ -155,7 +205,7 @@ impl Show<'_> {
             let step = Step {
                 kind: Kind::SwitchBack,
                 told: format!("Service {SOURCE} gets {STICKY}: \"false\""),
-                trigger: &|entry| annotation(entry, STICKY) == Some(Some("false")),
+                trigger: &|entry| has_annotation(entry, STICKY, Some("false")),
                 expect: Expect::Leader(&best),
                 notice: "LeaderChanged",
                 revisions: 1,
@@ -168,7 +218,7 @@ impl Show<'_> {
             best.ready().await?;
             let step = Step {
                 kind: Kind::SwitchBack,
-                told: format!("{}, the oldest, becomes Ready", best.name()),
+                told: format!("{}, the first in rank, becomes Ready", best.name()),
                 trigger: &|entry| of_pod(entry, &best).is_some_and(is_ready),
                 expect: Expect::Leader(&best),
                 notice: "LeaderChanged",
@@ -181,7 +231,7 @@ impl Show<'_> {
     }
 
     /// Returns the Service that is not the controller's, as it was made.
-    pub(super) async fn foreign(&mut self) -> Result<ServiceObject> {
+    async fn foreign(&mut self) -> Result<ServiceObject> {
         let ns = self.place.ns.clone();
         let foreign =
             ns.service(TAKEN).selector("app", "somebody-else").port("http", 80, 8080).create().await?;
@@ -190,21 +240,18 @@ impl Show<'_> {
         let source = ns.service(TAKEN_SOURCE).annotation(ENABLED, "true").selector("app", SOURCE);
         let source: Service = source.port("http", 80, 8080).create().await?;
         let shown = |entry: &Entry| of_service(entry, TAKEN_SOURCE).map(drop);
-        let (triggered, ()) = self
+        let triggered = self
             .timeline
             .first(mark.entry, SOON, shown)
             .await?
-            .with_context(|| format!("the API server did not show Service {TAKEN_SOURCE}"))?;
-        self.screen.row(
-            None,
-            &State::none(),
-            &format!("{TAKEN_SOURCE} opts in; {TAKEN} exists and is not ours"),
-        );
+            .with_context(|| format!("the API server did not show Service {TAKEN_SOURCE}"))?
+            .at;
+        self.screen.row(None, &State::none(), &format!("{TAKEN_SOURCE} opts in; {TAKEN} is taken"));
         let notice = self.notice(mark.entry, TAKEN_SOURCE, "LeaderServiceConflict").await?;
-        let took = triggered.elapsed();
-        let words = notice.as_ref().map_or_else(|| "(no notice)".into(), words_of);
+        let took = notice.as_ref().map(|notice| notice.at.saturating_duration_since(triggered));
+        let words = notice.as_ref().map_or_else(|| "(no notice)".into(), |notice| words_of(&notice.what));
         let leaderless = State { phase: "Leaderless", ..State::none() };
-        self.screen.row(Some(took), &leaderless, &words);
+        self.screen.row(Some(took.unwrap_or(SOON)), &leaderless, &words);
         self.check(notice.is_some(), || {
             format!("no notice LeaderServiceConflict on {TAKEN_SOURCE} within {SOON:?}")
         });
@@ -234,26 +281,27 @@ impl Show<'_> {
         Ok(())
     }
 
-    pub(super) async fn opt_out(&mut self, foreign: Option<&ServiceObject>) -> Result<()> {
+    async fn opt_out(&mut self, foreign: Option<&ServiceObject>) -> Result<()> {
         let pods = self.versions().await?;
         let mark = self.mark();
         self.source.annotate(ENABLED, None).await?;
-        let opted_out = |entry: &Entry| (annotation(entry, ENABLED) == Some(None)).then_some(());
-        let (triggered, ()) = self
+        let opted_out = |entry: &Entry| has_annotation(entry, ENABLED, None).then_some(());
+        let triggered = self
             .timeline
             .first(mark.entry, SOON, opted_out)
             .await?
-            .with_context(|| format!("the API server did not show that {SOURCE} opted out"))?;
+            .with_context(|| format!("the API server did not show that {SOURCE} opted out"))?
+            .at;
         let told = format!("Service {SOURCE} loses {ENABLED}");
         self.screen.row(None, &self.now.clone(), &told);
         let mut last = triggered;
         for what in ["EndpointSlice", "Service"] {
             let gone = |entry: &Entry| is_removed(entry, what).then_some(());
             let found = self.timeline.first(mark.entry, SOON, gone).await?;
-            let (at, ()) = found.with_context(|| {
+            let found = found.with_context(|| {
                 format!("{what} {LEADER_SERVICE} is still there {SOON:?} after {SOURCE} opted out")
             })?;
-            last = last.max(at);
+            last = last.max(found.at);
         }
         let took = last.saturating_duration_since(triggered);
         self.figures.push(Figure { kind: Kind::OptOut, took, from: mark.wall(), to: None });
@@ -293,9 +341,9 @@ impl Show<'_> {
     }
 }
 
-/// The value of an annotation on the source, if this is about the source.
-fn annotation<'a>(entry: &'a Entry, key: &str) -> Option<Option<&'a str>> {
-    Some(of_service(entry, SOURCE)?.annotations().get(key).map(String::as_str))
+/// Whether this is about the source, and its annotation has this value, or is absent.
+fn has_annotation(entry: &Entry, key: &str, value: Option<&str>) -> bool {
+    of_service(entry, SOURCE).is_some_and(|source| source.annotations().get(key).map(String::as_str) == value)
 }
 
 /// The pod's object, if this is about this very pod.

@@ -96,8 +96,8 @@ impl Screen {
             "Leaderless" => Tone::Bad,
             _ => Tone::Faint,
         };
-        let elapsed = time.map_or("0".into(), |time| format!("+{}", milliseconds(time)));
-        let epoch = state.epoch.map_or("-".into(), |epoch| epoch.to_string());
+        let elapsed = time.map_or_else(|| "0".into(), |time| format!("+{}", milliseconds(time)));
+        let epoch = state.epoch.map_or_else(|| "-".into(), |epoch| epoch.to_string());
         let texts = [
             &*elapsed,
             state.phase,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Service as ServiceObject;
@@ -17,7 +17,7 @@ use super::figures::{Figure, Figures, Kind};
 use super::place::Place;
 use super::screen::Screen;
 use super::state::{EPOCH, State, ready_addresses};
-use super::timeline::{Entry, Seen, Timeline};
+use super::timeline::{Entry, Found, Seen, Timeline};
 use crate::history::Change;
 use crate::pod::Pod;
 use crate::services::Service;
@@ -127,10 +127,17 @@ impl<'a> Show<'a> {
         }
     }
 
+    /// A step could not be shown to its end.
+    pub(super) fn failed(&mut self, error: &anyhow::Error) {
+        let text = format!("{error:#}");
+        self.screen.not_held(&text);
+        self.not_held.push(text);
+    }
+
     /// The pod that leads now.
     pub(super) fn leader(&self) -> Result<Pod> {
         let leader = self.members.iter().find(|pod| Some(pod.uid()) == self.now.uid.as_deref());
-        leader.cloned().with_context(|| format!("nobody of {MEMBERS:?} leads: {:?}", self.now))
+        leader.cloned().with_context(|| format!("none of {MEMBERS:?} leads: {}", self.now))
     }
 
     /// The members by rank, without this one: the oldest first, then by name.
@@ -159,24 +166,25 @@ impl<'a> Show<'a> {
     pub(super) async fn settle(&mut self, mark: Mark, step: Step<'_>) -> Result<()> {
         let seen = |entry: &Entry| (step.trigger)(entry).then_some(());
         let trigger = self.timeline.first(mark.entry, SOON, seen).await?;
-        let (triggered, ()) =
-            trigger.with_context(|| format!("the API server did not show within {SOON:?}: {}", step.told))?;
+        let triggered = trigger
+            .with_context(|| format!("the API server did not show within {SOON:?}: {}", step.told))?
+            .at;
         self.screen.row(None, &self.now, &step.told);
 
         let as_expected =
             |slice: &EndpointSlice| step.expect.is_met_by(&State::of(slice)).then(|| slice.clone());
         let changed = self.timeline.first(mark.entry, SOON, |entry| of_leader(entry).and_then(as_expected));
-        let Some((at, slice)) = changed.await? else { return self.missing(&step, mark.entry).await };
-        let before = std::mem::replace(&mut self.now, State::of(&slice));
-        let took = at.saturating_duration_since(triggered);
+        let Some(changed) = changed.await? else { return self.missing(&step, mark.entry).await };
+        let before = std::mem::replace(&mut self.now, State::of(&changed.what));
+        let took = changed.at.saturating_duration_since(triggered);
         self.figures.push(Figure { kind: step.kind, took, from: mark.wall, to: None });
 
         let notice = self.notice(mark.entry, SOURCE, step.notice).await?;
-        let words = notice.as_ref().map_or_else(|| "(no notice)".into(), words_of);
+        let words = notice.as_ref().map_or_else(|| "(no notice)".into(), |notice| words_of(&notice.what));
         self.screen.row(Some(took), &self.now.clone(), &words);
         self.check(notice.is_some(), || format!("no notice {} came within {SOON:?}", step.notice));
-        self.check_slice(&step, &slice, &before);
-        self.check_revisions(&step, at);
+        self.check_slice(&step, &changed.what, &before);
+        self.check_revisions(&step, changed.entry);
         self.check_mirror(mark.entry, step.expect).await
     }
 
@@ -198,7 +206,7 @@ impl<'a> Show<'a> {
         bail!(
             "{SOON:?} after \"{told}\", EndpointSlice {LEADER_SERVICE} should say {expect}; it says {}; notices \
              since: {notices}; the controller's log ends:\n{}",
-            states.first().map_or_else(|| "nothing, for there is none".into(), |state| format!("{state:?}")),
+            states.first().map_or_else(|| "nothing, for there is none".into(), State::to_string),
             crate::process::last_lines(self.log, 8)
         )
     }
@@ -223,12 +231,13 @@ impl<'a> Show<'a> {
 
     /// Nothing but what is expected happened to the slice since the last step: what was to change nothing, such as a
     /// former leader that is Ready again, did not.
-    fn check_revisions(&mut self, step: &Step<'_>, until: Instant) {
+    fn check_revisions(&mut self, step: &Step<'_>, last: usize) {
         let entries = self.timeline.since(self.accounted);
-        let count = entries.iter().filter(|entry| entry.at <= until && of_leader(entry).is_some()).count();
-        self.accounted += entries.iter().rposition(|entry| entry.at <= until).map_or(0, |last| last + 1);
+        let of_step = &entries[..=last.saturating_sub(self.accounted)];
+        let count = of_step.iter().filter(|entry| of_leader(entry).is_some()).count();
+        self.accounted = last + 1;
         self.check(count == step.revisions, || {
-            format!("the slice changed {count} times since the step before, {} were expected", step.revisions)
+            format!("the slice changed {count} times since the step before; expected: {}", step.revisions)
         });
     }
 
@@ -251,7 +260,12 @@ impl<'a> Show<'a> {
     }
 
     /// The notice with this reason on this Service.
-    pub(super) async fn notice(&self, since: usize, service: &str, reason: &str) -> Result<Option<Event>> {
+    pub(super) async fn notice(
+        &self,
+        since: usize,
+        service: &str,
+        reason: &str,
+    ) -> Result<Option<Found<Event>>> {
         let look = |entry: &Entry| match &entry.seen {
             Seen::Notice(notice) => {
                 let regards = notice.regarding.as_ref().and_then(|regarding| regarding.name.as_deref());
@@ -260,7 +274,7 @@ impl<'a> Show<'a> {
             }
             _ => None,
         };
-        Ok(self.timeline.first(since, SOON, look).await?.map(|(_, notice)| notice))
+        self.timeline.first(since, SOON, look).await
     }
 
     /// After a scene that broke off: three Ready pods, and a leader.
@@ -339,8 +353,12 @@ pub(super) fn of_service<'a>(entry: &'a Entry, name: &str) -> Option<&'a Service
 pub(super) fn words_of(notice: &Event) -> String {
     let note = notice.note.as_deref().unwrap_or_default();
     let cause = note.split_once(" Cause: ").and_then(|(_, rest)| rest.split_once('(')?.1.split_once(')'));
-    let why = cause.map_or_else(|| note.split_once(". ").map_or(note, |(first, _)| first), |(why, _)| why);
-    format!("{}: {why}", notice.reason.as_deref().unwrap_or_default())
+    let reason = notice.reason.as_deref().unwrap_or_default();
+    match cause {
+        Some((why, _)) => format!("{reason}: {why}"),
+        // Without a cause, the note's first sentence says it.
+        None => format!("{reason}. {}", note.split_once(". ").map_or(note, |(first, _)| first)),
+    }
 }
 
 impl Expect<'_> {

@@ -52,6 +52,16 @@ impl State {
     }
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.phase)?;
+        if let (Some(leader), Some(endpoint)) = (&self.leader, &self.endpoint) {
+            write!(f, ", {leader} at {endpoint}")?;
+        }
+        self.epoch.map_or(Ok(()), |epoch| write!(f, ", epoch {epoch}"))
+    }
+}
+
 /// How many addresses of a slice new connections may go to.
 pub(super) fn ready_addresses(slice: &EndpointSlice) -> usize {
     let is_ready = |endpoint: &&k8s_openapi::api::discovery::v1::Endpoint| {

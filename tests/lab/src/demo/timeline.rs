@@ -1,15 +1,19 @@
 //! Everything that happens in the show's namespace, in the order and at the time in which bare watches tell of it.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use futures::StreamExt;
+use futures::stream::BoxStream;
+use futures::{AsyncBufReadExt, StreamExt};
+use http::HeaderValue;
+use http::header::ACCEPT_ENCODING;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
-use kube::core::NamespaceResourceScope;
+use kube::core::{NamespaceResourceScope, Request};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -35,6 +39,15 @@ pub(super) struct Entry {
     pub(super) at: Instant,
     pub(super) change: Change,
     pub(super) seen: Seen,
+}
+
+/// What was looked for.
+pub(super) struct Found<T> {
+    /// Its place in the record.
+    pub(super) entry: usize,
+    /// When the watch told us.
+    pub(super) at: Instant,
+    pub(super) what: T,
 }
 
 /// A record that goes on until it is dropped.
@@ -74,21 +87,24 @@ impl Timeline {
         self.log.entries().get(from..).unwrap_or_default().to_vec()
     }
 
-    /// The first entry from there on that is looked for, and when it came; none if it does not come in time.
+    /// The first entry from there on that is looked for; none if it does not come in time.
     pub(super) async fn first<T>(
         &self,
         mut from: usize,
         within: Duration,
         look: impl Fn(&Entry) -> Option<T>,
-    ) -> Result<Option<(Instant, T)>> {
+    ) -> Result<Option<Found<T>>> {
         let deadline = time::Instant::now() + within;
         let mut progress = self.progress.clone();
         loop {
             progress.borrow_and_update();
             let found = {
                 let entries = self.log.entries();
-                let new = entries.get(from..).unwrap_or_default();
-                let found = new.iter().find_map(|entry| Some((entry.at, look(entry)?)));
+                let new = entries.iter().enumerate().skip(from);
+                let mut found = new.filter_map(|(number, entry)| {
+                    Some(Found { entry: number, at: entry.at, what: look(entry)? })
+                });
+                let found = found.next();
                 from = entries.len();
                 found
             };
@@ -142,15 +158,14 @@ where
     for object in list.items {
         log.push(Entry { at: Instant::now(), change: Change::Found, seen: wrap(Box::new(object)) });
     }
-    let params = WatchParams::default().timeout(290);
-    let mut events =
-        api.watch(&params, &version).await.with_context(|| format!("watching {plural}"))?.boxed();
+    let mut lines = watch_from(&api, &version).await?;
     let log = log.clone();
     watches.spawn(async move {
         loop {
-            while let Some(event) = events.next().await {
+            while let Some(Ok(line)) = lines.next().await {
+                // Now, and not when it is decoded: a large object must not look later than a small one.
                 let at = Instant::now();
-                let (change, object) = match event {
+                let (change, object) = match serde_json::from_str::<WatchEvent<K>>(&line) {
                     Ok(WatchEvent::Added(object)) => (Change::Added, object),
                     Ok(WatchEvent::Modified(object)) => (Change::Modified, object),
                     Ok(WatchEvent::Deleted(object)) => (Change::Deleted, object),
@@ -158,18 +173,29 @@ where
                         version = bookmark.metadata.resource_version;
                         continue;
                     }
-                    Ok(WatchEvent::Error(status)) => return log.fail(format!("{plural}: {status:?}")),
-                    Err(error) => return log.fail(format!("{plural}: {error}")),
+                    Ok(WatchEvent::Error(_)) | Err(_) => return log.fail(format!("{plural}: {line}")),
                 };
                 version = object.resource_version().unwrap_or(version);
                 log.push(Entry { at, change, seen: wrap(Box::new(object)) });
             }
             // The server ends every watch after some minutes; nothing is missed.
-            events = match api.watch(&params, &version).await {
-                Ok(events) => events.boxed(),
-                Err(error) => return log.fail(format!("{plural}: {error}")),
+            lines = match watch_from(&api, &version).await {
+                Ok(lines) => lines,
+                Err(error) => return log.fail(format!("{error:#}")),
             };
         }
     });
     Ok(())
+}
+
+async fn watch_from<K>(api: &Api<K>, version: &str) -> Result<BoxStream<'static, io::Result<String>>>
+where
+    K: Resource + Clone,
+{
+    let what = || format!("watching {}", api.resource_url());
+    let params = WatchParams::default().timeout(290);
+    let mut request = Request::new(api.resource_url()).watch(&params, version).with_context(what)?;
+    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let body = api.clone().into_client().request_stream(request).await.with_context(what)?;
+    Ok(body.lines().boxed())
 }
