@@ -20,7 +20,7 @@ fn uid(slice: &EndpointSlice) -> Option<&String> {
     slice.annotations().get("zen-lead.io/leader-pod-uid")
 }
 
-/// Pods come and go in every way; `anchor` alone stays Ready.
+/// Pods come and go in every way, each better than the anchor, which alone stays Ready.
 async fn storm(stage: &Stage, rounds: usize) -> Result<Pod> {
     let anchor = stage.member("orders", "zz-anchor").annotation("zen-lead.io/priority", "-9").ready();
     let anchor = anchor.create().await?;
@@ -35,7 +35,7 @@ async fn storm(stage: &Stage, rounds: usize) -> Result<Pod> {
             _ => pod.relabel("app", None).await?,
         }
         if round % 3 == 0 {
-            stage.ns.slices().until_leader("orders-leader", &format!("other-{round}"), SOON).await.ok();
+            stage.ns.slices().until_leader("orders-leader", &format!("other-{round}"), SOON).await?;
         }
         pod.vanish().await?;
         let api = stage.ns.api::<PodObject>();
@@ -82,7 +82,7 @@ fn epochs_grow(revisions: &[Revision]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_i3_i6_in_a_storm_there_is_one_leader_always_with_growing_epochs() -> Result<()> {
     let stage = Stage::new("i1").await?;
-    stage.source("orders").create().await?;
+    stage.source("orders").annotation("zen-lead.io/failback", "immediate").create().await?;
     stage.until_leaderless("orders").await?;
     let history = stage.ns.history().await?;
     storm(&stage, 24).await?;

@@ -122,11 +122,11 @@ async fn a_dry_run_decides_and_writes_nothing() -> Result<()> {
     let other = stage.member("orders", "orders-1").ready().create().await?;
     stage.controller.until_logged(&["would send", "POST service orders-leader"]).await?;
     stage.controller.until_logged(&["would send", "POST endpointslice orders-leader"]).await?;
-    stage.controller.until_logged(&["transition", "elected", "orders-0"]).await?;
+    stage.controller.until_logged(&["transition", "to=\"Elected\"", "orders-0"]).await?;
     pod.unready().await?;
     stage.controller.until_logged(&["transition", "cause=\"unready\"", "orders-1"]).await?;
     other.vanish().await?;
-    stage.controller.until_logged(&["transition", "leaderless", "cause=\"gone\""]).await?;
+    stage.controller.until_logged(&["transition", "to=\"Leaderless\"", "cause=\"gone\""]).await?;
     source.annotate("zen-lead.io/enabled", Some("false")).await?;
     stage.controller.until_logged(&["no longer opted in"]).await?;
     stage.controller.until_probe("/healthz", |answer| answer.starts_with("HTTP/1.1 200")).await?;
