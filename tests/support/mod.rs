@@ -14,6 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
+pub mod faults;
+
 /// How long anything may take that should take milliseconds: long enough for a machine that is busy with other
 /// tests, and no test asserts on it.
 pub const SOON: Duration = within(20);
