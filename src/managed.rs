@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use machine::{
-    Effect, Election, Event, Micros, Mirror, Obstruction, OrderId, Phase, Scope, Standing, Step, Timestamp,
-    Version, Wanted,
+    Effect, Election, Epoch, Event, Micros, Mirror, Obstruction, OrderId, Phase, Scope, Standing, Step,
+    Timestamp, Version, Wanted,
 };
 
 use crate::annotations::{EPOCH, Invalid, Settings};
@@ -27,6 +27,10 @@ const RETRY_MOST: Micros = Micros::from_secs(30);
 
 /// A foreign slice without our label is not on our watch: whether it is gone is asked this often.
 const BLOCKED_RECHECK: Micros = Micros::from_secs(10);
+
+/// Kubernetes acts on a selector of the leader Service's at the same time as we do, and leaves a slice behind:
+/// that one is looked for again after so long.
+const STRAYS_AGAIN: Micros = Micros::from_secs(2);
 
 /// Who this process is.
 #[derive(Clone, Debug)]
@@ -115,16 +119,27 @@ pub(crate) struct Managed {
     is_synced: bool,
     /// The Service opted out or is gone; what is ours is being removed.
     pub(crate) is_leaving: bool,
-    /// An epoch that the election must not fall below: of the slice under a former name.
-    former_epoch: Option<machine::Epoch>,
+    /// The highest epoch that was written or seen, also under a former name and before an opt-out: the election
+    /// must not fall below it.
+    highest_epoch: Option<Epoch>,
     /// The authority slice as last known.
     authority: Option<Observed>,
     /// When what led to the next write happened.
     triggered: Option<Timestamp>,
     service: LeaderService,
     second: Second,
-    /// A foreign slice stands in our place; when to look whether it still does.
-    recheck: Option<Timestamp>,
+    /// A foreign slice stands in our place.
+    foreign: Option<ForeignSlice>,
+    /// When to look for slices of others once more.
+    strays: Option<Timestamp>,
+}
+
+/// A slice of somebody else's where the authority belongs.
+struct ForeignSlice {
+    /// Which, and why it is not ours.
+    words: Arc<str>,
+    /// When to look whether it still stands there.
+    recheck: Timestamp,
 }
 
 /// What is known of the leader Service, and what is being done about it.
@@ -191,12 +206,13 @@ impl Managed {
             alarm: None,
             is_synced: false,
             is_leaving: false,
-            former_epoch: None,
+            highest_epoch: None,
             authority: None,
             triggered: None,
             service: LeaderService::default(),
             second: Second::default(),
-            recheck: None,
+            foreign: None,
+            strays: None,
         }
     }
 
@@ -204,12 +220,22 @@ impl Managed {
     #[must_use]
     pub(crate) fn renamed(self, generation: u32, source: Source, settings: Settings) -> Self {
         let mut new = Self::new(self.key, generation, source, settings);
-        new.former_epoch =
-            self.election.published().and_then(|publication| publication.epoch).max(self.former_epoch);
+        new.highest_epoch = self.highest_epoch;
         new.retired = self.retired;
         new.retired.push(self.leader_service);
         new.retired.retain(|name| *name != new.leader_service);
         new
+    }
+
+    /// The highest epoch that was written or seen.
+    #[must_use]
+    pub(crate) const fn highest_epoch(&self) -> Option<Epoch> {
+        self.highest_epoch
+    }
+
+    /// Takes note of an epoch.
+    pub(crate) fn count(&mut self, epoch: Option<Epoch>) {
+        self.highest_epoch = self.highest_epoch.max(epoch);
     }
 
     fn place<'a>(&'a self, identity: &'a Identity) -> Place<'a> {
@@ -239,19 +265,20 @@ impl Managed {
         self.is_synced
     }
 
-    /// Whether the leader Service stands and nothing foreign is in our place, so that an election can begin.
+    /// Whether it is known how the leader Service stands, so that an election can begin. One that is blocked
+    /// begins as well: it has to know its members when that is over.
     #[must_use]
     pub(crate) fn can_begin(&self) -> bool {
-        !self.is_synced && self.service.observed.is_some() && self.service.obstruction.is_none()
+        !self.is_synced && (self.service.observed.is_some() || self.service.obstruction.is_some())
     }
 
-    /// The wishes that an election has to know before it begins.
+    /// What an election has to know before it begins: what stands in its way, and the wishes.
     #[must_use]
     pub(crate) fn wishes(&self) -> Vec<Event> {
         let pause = self.settings.pause.map(|pause| Event::Paused { until: pause.until });
         let switchover =
             self.settings.switchover.clone().map(|request| Event::SwitchoverRequested { request });
-        pause.into_iter().chain(switchover).collect()
+        self.obstruction().into_iter().chain(pause).chain(switchover).collect()
     }
 
     /// The fact with which an election begins, or begins anew.
@@ -264,7 +291,7 @@ impl Managed {
         let remembered = self.service.observed.as_ref().map(|service| service::remembered(service, at));
         Standing {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
-            mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.former_epoch),
+            mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),
             horizon,
         }
     }
@@ -314,6 +341,7 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
+        self.count(wanted.epoch);
         let known = self.authority.as_ref().filter(|known| Some(known.publication.version) == based_on);
         let is_repair = known.is_some_and(|known| known.publication.epoch == wanted.epoch);
         let term_by = known.and_then(|known| known.term_by.clone()).filter(|_| is_repair);
@@ -369,8 +397,11 @@ impl Managed {
         }
         self.tend_service(cx, out);
         self.tend_second(cx, out);
-        if self.recheck.is_some_and(|when| when <= cx.at) {
-            self.recheck = Some(cx.at.plus(BLOCKED_RECHECK));
+        if self.strays.take_if(|when| *when <= cx.at).is_some() {
+            out.errands.push(self.look_for_strays());
+        }
+        if let Some(foreign) = self.foreign.as_mut().filter(|foreign| foreign.recheck <= cx.at) {
+            foreign.recheck = cx.at.plus(BLOCKED_RECHECK);
             let name = slice::name(&self.place(cx.identity), self.first_family());
             out.errands.push((Errand::Recheck, Request::ReadSlice(name)));
         }
@@ -466,6 +497,10 @@ impl Managed {
         }
         match claim_service(seen, &self.place(cx.identity)) {
             Claim::Ours | Claim::Adoptable => {
+                if !seen.spec.selector.is_empty() {
+                    out.errands.push(self.look_for_strays());
+                    self.strays = Some(cx.at.plus(STRAYS_AGAIN));
+                }
                 self.service.observed = Some(Box::new(seen.clone()));
                 self.unobstruct_service(cx, out);
             }
@@ -489,14 +524,36 @@ impl Managed {
     fn obstruct_service(&mut self, why: &str, out: &mut Outcome) {
         self.service.observed = None;
         let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
-        self.service.obstruction = Some(words.clone());
-        out.events.push(Event::Blocked { by: Obstruction::Service(words) });
+        // Told once, not at every change of somebody else's object.
+        if self.service.obstruction.replace(words.clone()) != Some(words) {
+            self.block(out);
+        }
     }
 
     fn unobstruct_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
         if self.service.obstruction.take().is_some() {
-            let standing = self.standing(cx.horizon, cx.at);
-            out.events.push(Event::Unblocked { standing });
+            self.unblock(cx, out);
+        }
+    }
+
+    /// What stands in our place, if anything does. A foreign Service weighs more than a foreign slice: slices of
+    /// ours must not stay beside it.
+    fn obstruction(&self) -> Option<Event> {
+        let service = self.service.obstruction.clone().map(Obstruction::Service);
+        let slice = self.foreign.as_ref().map(|foreign| Obstruction::Slice(foreign.words.clone()));
+        service.or(slice).map(|by| Event::Blocked { by })
+    }
+
+    /// Something foreign is there now. An election that has not begun is told when it does.
+    fn block(&self, out: &mut Outcome) {
+        out.events.extend(self.obstruction().filter(|_| self.is_synced));
+    }
+
+    /// Something foreign has gone; something else that is may be left.
+    fn unblock(&self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        if self.is_synced {
+            let free = || Event::Unblocked { standing: self.standing(cx.horizon, cx.at) };
+            out.events.push(self.obstruction().unwrap_or_else(free));
         }
     }
 
@@ -531,6 +588,9 @@ impl Managed {
         out: &mut Outcome,
     ) {
         let is_newer = self.is_newer(&observed);
+        if matches!(claim, Claim::Ours | Claim::Adoptable) {
+            self.count(observed.publication.epoch);
+        }
         match claim {
             Claim::Ours | Claim::Adoptable => {
                 if is_newer {
@@ -540,8 +600,8 @@ impl Managed {
                 let Some(known) = &self.authority else { return };
                 let published = Some(known.publication.clone());
                 let horizon = cx.horizon;
-                if self.recheck.take().is_some() {
-                    out.events.push(Event::Unblocked { standing: self.standing(horizon, cx.at) });
+                if self.foreign.take().is_some() {
+                    self.unblock(cx, out);
                 } else if let Some(id) = read {
                     out.events.push(Event::ReadDone { id, published, horizon });
                 } else if is_newer {
@@ -556,10 +616,14 @@ impl Managed {
             }
             Claim::Foreign(why) => {
                 self.authority = None;
-                self.recheck = Some(cx.at.plus(BLOCKED_RECHECK));
                 let name = seen.metadata.name.as_deref().unwrap_or_default();
-                let words = format!("EndpointSlice {name}: {why}").into();
-                out.events.push(Event::Blocked { by: Obstruction::Slice(words) });
+                let words: Arc<str> = format!("EndpointSlice {name}: {why}").into();
+                let recheck = cx.at.plus(BLOCKED_RECHECK);
+                let is_known = self.foreign.as_ref().is_some_and(|foreign| foreign.words == words);
+                self.foreign = Some(ForeignSlice { words, recheck });
+                if !is_known {
+                    self.block(out);
+                }
                 out.events.extend(read.map(|id| Event::ReadFailed { id }));
             }
         }
@@ -621,8 +685,8 @@ impl Managed {
                 return;
             }
             self.authority = None;
-            if self.recheck.take().is_some() {
-                out.events.push(Event::Unblocked { standing: self.standing(cx.horizon, cx.at) });
+            if self.foreign.take().is_some() {
+                self.unblock(cx, out);
             } else {
                 out.events.push(Event::PublicationObserved {
                     published: None,
@@ -711,8 +775,8 @@ impl Managed {
             }
             Errand::Recheck => match result {
                 Ok(Reply::Slice(slice)) => self.slice_seen(&slice, cx, out),
-                Err(failure) if failure.kind == Kind::NotFound && self.recheck.take().is_some() => {
-                    out.events.push(Event::Unblocked { standing: self.standing(cx.horizon, cx.at) });
+                Err(failure) if failure.kind == Kind::NotFound && self.foreign.take().is_some() => {
+                    self.unblock(cx, out);
                 }
                 Ok(_) | Err(_) => {}
             },
@@ -883,7 +947,8 @@ impl Managed {
         };
         let of_service = is_waiting(&self.service.pace, self.service.open);
         let of_second = is_waiting(&self.second.pace, self.second.open);
-        [self.election.deadline(), of_service, of_second, self.recheck].into_iter().flatten().min()
+        let of_foreign = self.foreign.as_ref().map(|foreign| foreign.recheck);
+        [self.election.deadline(), of_service, of_second, of_foreign, self.strays].into_iter().flatten().min()
     }
 
     /// A back-off that is over has done its work: only another failure starts the next.
@@ -931,7 +996,8 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    fn row(&self, pod: &machine::Pod) -> Option<&PodRow> {
+    /// What is known of a pod.
+    pub(crate) fn row(&self, pod: &machine::Pod) -> Option<&PodRow> {
         self.pods.get(pod.name()).filter(|row| row.pod == *pod)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use machine::Version;
+use machine::{Epoch, Timestamp, Version};
 
 use crate::kinds::{PodLite, ServiceLite, SliceLite, version};
 use crate::managed::Managed;
@@ -35,8 +35,12 @@ pub(crate) struct Namespace {
     pub(crate) managed: BTreeMap<Arc<str>, Managed>,
     /// Which source Services a pod with this label can belong to.
     by_label: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// Which source Service a leader Service's name stands for.
-    pub(crate) leaders: HashMap<Arc<str>, Arc<str>>,
+    /// Epochs of Services that opted out, as far as they are ahead of the clock: a Service that opts in again
+    /// begins at the clock, and must not fall back.
+    epochs: HashMap<Arc<str>, Epoch>,
+    /// Which source Services ask for a leader Service of this name. One of them has it, if any; it must not go
+    /// unheard because another one asks for the same.
+    leaders: HashMap<Arc<str>, Vec<Arc<str>>>,
 }
 
 /// What is kept of a Service.
@@ -105,6 +109,7 @@ impl Namespace {
             managed: BTreeMap::new(),
             by_label: HashMap::new(),
             leaders: HashMap::new(),
+            epochs: HashMap::new(),
         }
     }
 
@@ -122,6 +127,40 @@ impl Namespace {
                 self.by_label.remove(pair);
             }
         }
+    }
+
+    /// Remembers the highest epoch of a Service that is no longer opted in.
+    pub(crate) fn remember_epoch(&mut self, source: &Arc<str>, epoch: Option<Epoch>, at: Timestamp) {
+        let is_ahead = |epoch: &Epoch| epoch.0 >= at.as_secs();
+        self.epochs.retain(|_, epoch| is_ahead(epoch));
+        if let Some(epoch) = epoch.filter(is_ahead) {
+            self.epochs.insert(source.clone(), epoch);
+        }
+    }
+
+    /// The epoch that a Service which opts in again must not fall below.
+    pub(crate) fn former_epoch(&mut self, source: &str) -> Option<Epoch> {
+        self.epochs.remove(source)
+    }
+
+    /// From now on `source` asks for a leader Service of this name.
+    pub(crate) fn name_leader(&mut self, leader_service: &Arc<str>, source: &Arc<str>) {
+        self.leaders.entry(leader_service.clone()).or_default().push(source.clone());
+    }
+
+    /// The opposite of [`Self::name_leader`].
+    pub(crate) fn unname_leader(&mut self, leader_service: &str, source: &str) {
+        if let Some(sources) = self.leaders.get_mut(leader_service) {
+            sources.retain(|named| &**named != source);
+            if sources.is_empty() {
+                self.leaders.remove(leader_service);
+            }
+        }
+    }
+
+    /// The sources that ask for a leader Service of this name.
+    pub(crate) fn leader_of(&self, leader_service: &str) -> &[Arc<str>] {
+        self.leaders.get(leader_service).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The sources that a pod with one of these rows can concern.

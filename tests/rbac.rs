@@ -145,7 +145,7 @@ async fn with_a_role_in_one_namespace_it_asks_for_nothing_in_another() -> Result
     let next_door = lab.namespace("next-door").await?;
     set_scene(&next_door).await?;
     let stage = Stage::on(lab, "role", &[]).await?;
-    let pods = stage.led().await?;
+    let pods = stage.led_pair().await?;
     pods[0].unready().await?;
     stage.until_led_by("orders-1").await?;
     let outside: Vec<_> = stage

@@ -7,6 +7,7 @@ use machine::Member;
 use tracing::{info, warn};
 
 use super::Driver;
+use super::pods::unclear_settings;
 use crate::kinds::ServiceLite;
 use crate::managed::Key;
 use crate::rows::PodRow;
@@ -124,9 +125,12 @@ impl Driver {
     fn begin_with(&mut self, key: &Key, members: Vec<Member>) {
         let at = self.clock.now();
         let horizon = self.horizon(&key.namespace);
-        self.with(key, |managed, _, out| {
+        self.with(key, |managed, cx, out| {
             if !managed.is_synced() {
                 out.events.extend(managed.wishes());
+                let rows = members.iter().filter_map(|member| cx.row(&member.pod));
+                let unclear = rows.flat_map(|row| unclear_settings(None, row, &managed.view, &managed.view));
+                out.notices.extend(unclear.map(|(notice, _)| notice));
             }
             let synced = managed.begin(members, horizon, at);
             out.events.push(synced);

@@ -7,10 +7,9 @@ use machine::{Departure, Event, Version};
 use tracing::warn;
 
 use super::Driver;
-use crate::annotations::{self, Invalid};
+use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
-use crate::managed::Managed;
-use crate::notice::Notice;
+use crate::notice::{Notice, Regarding};
 use crate::rows::{PodRow, View, event_for};
 use crate::watch::Change;
 
@@ -26,9 +25,6 @@ impl Driver {
             Change::Applied(pod) => {
                 self.saw(watch, version(&pod.metadata));
                 if let Some(row) = self.world.row(&pod) {
-                    if row.invalid {
-                        self.report_invalid(&pod, &row);
-                    }
                     self.pod_seen(row);
                 }
             }
@@ -99,6 +95,7 @@ impl Driver {
         let Some(new) = space.pods.get(&*name) else { return };
         let concerned = space.concerned(old.iter().chain([new]));
         let mut facts = Vec::new();
+        let mut unclear = Vec::new();
         for source in concerned {
             let Some(managed) = space.managed.get(&source).filter(|managed| managed.is_synced()) else {
                 continue;
@@ -108,28 +105,13 @@ impl Driver {
                     .into_iter()
                     .map(|event| (managed.key.clone(), event)),
             );
+            unclear.extend(unclear_settings(old.as_ref(), new, &managed.view, &managed.view));
         }
         for (key, event) in facts {
             self.step(&key, event);
         }
-    }
-
-    /// A pod's annotations hold what cannot be understood: its Services' people should know, once.
-    fn report_invalid(&mut self, pod: &PodLite, row: &PodRow) {
-        let Some(space) = self.world.namespaces.get(&row.namespace).filter(|_| self.is_armed) else { return };
-        if space.pods.get(row.pod.name()).is_some_and(|known| known.invalid && known.pod == row.pod) {
-            return;
-        }
-        let sources = space.concerned([row]).into_iter().filter_map(|source| space.managed.get(&source));
-        let told: Vec<_> = sources
-            .filter(|managed| row.membership(&managed.view.source.selector).is_ok())
-            .map(Managed::regarding)
-            .collect();
-        for invalid in pod.metadata.annotations.iter().flat_map(|all| annotations::parse_pod(all).invalid) {
-            let Invalid { annotation, value, default, why } = &invalid;
-            warn!(pod = %row.pod, annotation, %value, default, "invalid configuration: {why}");
-            let notice = Notice::invalid_configuration(&invalid, Some(row.pod.clone()));
-            told.iter().for_each(|regarding| self.send_notice(&notice, regarding));
+        for (notice, regarding) in unclear {
+            self.send_notice(&notice, &regarding);
         }
     }
 
@@ -180,4 +162,30 @@ pub(super) fn pod_facts(
         facts.extend(event_for(before.as_ref(), new.member(view)));
     }
     facts
+}
+
+/// What a Service's people are told of annotations of its pod that cannot be understood, and that they were not
+/// told of before.
+pub(super) fn unclear_settings(
+    old: Option<&PodRow>,
+    new: &PodRow,
+    old_view: &View,
+    view: &View,
+) -> Vec<(Notice, Regarding)> {
+    let of_member = |row: &PodRow, view: &View| {
+        row.invalid.clone().filter(|_| row.membership(&view.source.selector).is_ok())
+    };
+    let Some(invalid) = of_member(new, view) else { return Vec::new() };
+    let known = old.filter(|old| old.pod == new.pod).and_then(|old| of_member(old, old_view));
+    let is_news = |invalid: &&Invalid| known.as_ref().is_none_or(|known| !known.contains(invalid));
+    invalid
+        .iter()
+        .filter(is_news)
+        .map(|invalid| {
+            let Invalid { annotation, value, default, why } = invalid;
+            warn!(pod = %new.pod, annotation, %value, default, "invalid configuration: {why}");
+            let notice = Notice::invalid_configuration(invalid, Some(new.pod.clone()));
+            (notice, Regarding::from(&*view.source))
+        })
+        .collect()
 }

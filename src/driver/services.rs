@@ -6,7 +6,10 @@ use std::sync::Arc;
 use machine::{Event, Version};
 use tracing::{info, warn};
 
-use super::{Driver, key, names_of, pods::pod_facts};
+use super::{
+    Driver, key, names_of,
+    pods::{pod_facts, unclear_settings},
+};
 use crate::annotations::{self, Settings};
 use crate::kinds::{ServiceLite, version};
 use crate::managed::{Key, Managed};
@@ -127,7 +130,7 @@ impl Driver {
     pub(super) fn opt_in(&mut self, key: &Key, source: Source, settings: Settings, renamed: Option<Managed>) {
         self.next_generation += 1;
         let generation = self.next_generation;
-        let managed = match renamed {
+        let mut managed = match renamed {
             Some(former) => former.renamed(generation, source, settings),
             None => Managed::new(key.clone(), generation, source, settings),
         };
@@ -140,8 +143,9 @@ impl Driver {
         let view = managed.view.clone();
         let slices = managed.slice_names(&self.identity);
         let space = self.world.namespace(&key.namespace);
+        managed.count(space.former_epoch(&key.name));
         space.index(&view.source.selector, &key.name);
-        space.leaders.insert(leader_service.clone(), key.name.clone());
+        space.name_leader(&leader_service, &key.name);
         space.managed.insert(key.name.clone(), managed);
         for invalid in &invalid {
             self.send_notice(&Notice::invalid_configuration(invalid, None), &Regarding::from(&*view.source));
@@ -179,17 +183,15 @@ impl Driver {
     }
 
     pub(super) fn leader_service_seen(&mut self, namespace: &str, name: &str, seen: Option<&ServiceLite>) {
-        let Some(source) = self.world.namespaces.get(namespace).and_then(|space| space.leaders.get(name))
-        else {
-            return;
-        };
-        let key = Key { namespace: namespace.into(), name: source.clone() };
-        let has_selector = seen.is_some_and(|service| !service.spec.selector.is_empty());
-        self.with(&key, |managed, cx, out| managed.service_seen(seen, cx, out));
-        if has_selector && let Some(managed) = self.managed(&key) {
-            let (generation, (errand, request)) = (managed.generation, managed.look_for_strays());
-            self.submit(&key, generation, errand, request);
+        for key in self.leaders_named(namespace, name) {
+            self.with(&key, |managed, cx, out| managed.service_seen(seen, cx, out));
         }
+    }
+
+    fn leaders_named(&self, namespace: &str, leader_service: &str) -> Vec<Key> {
+        let Some(space) = self.world.namespaces.get(namespace) else { return Vec::new() };
+        let sources = space.leader_of(leader_service).iter();
+        sources.map(|source| Key { namespace: space.name.clone(), name: source.clone() }).collect()
     }
 
     /// The source Service changed while it is opted in.
@@ -268,12 +270,17 @@ impl Driver {
         let Some(space) = self.world.namespaces.get(&key.namespace) else { return facts };
         // New members first: who no longer is one may be the leader, and somebody has to follow.
         let mut gone = Vec::new();
+        let mut unclear = Vec::new();
         for row in space.pods.values() {
+            unclear.extend(unclear_settings(Some(row), row, &old_view, &view));
             for event in pod_facts(Some(row), Some(row), &old_view, &view) {
                 if matches!(event, Event::PodGone { .. }) { gone.push(event) } else { facts.push(event) }
             }
         }
         facts.append(&mut gone);
+        for (notice, regarding) in unclear {
+            self.send_notice(&notice, &regarding);
+        }
         facts
     }
 
@@ -294,13 +301,16 @@ impl Driver {
         let space = self.world.namespaces.get_mut(&key.namespace)?;
         let managed = space.managed.remove(&key.name)?;
         space.unindex(&managed.view.source.selector, &key.name);
-        space.leaders.retain(|_, source| *source != key.name);
+        space.unname_leader(&managed.leader_service, &key.name);
         Some(managed)
     }
 
     /// An election is over. The Service may have opted in again meanwhile.
     pub(super) fn ended(&mut self, key: &Key) {
         let Some(managed) = self.take(key) else { return };
+        let at = self.clock.now();
+        let epoch = managed.highest_epoch();
+        self.world.namespace(&key.namespace).remember_epoch(&key.name, epoch, at);
         let retired = managed.retired;
         for name in retired {
             self.sweep_name(&key.namespace, &name);

@@ -63,9 +63,12 @@ impl Driver {
         if !self.is_armed {
             return;
         }
-        match self.managed_of(&namespace, &name) {
-            Some(key) => self.with(&key, |managed, cx, out| managed.slice_seen(slice, cx, out)),
-            None => self.sweep_slice(&namespace, &name),
+        let concerned = self.managed_of(&namespace, &name);
+        if concerned.is_empty() {
+            self.sweep_slice(&namespace, &name);
+        }
+        for key in concerned {
+            self.with(&key, |managed, cx, out| managed.slice_seen(slice, cx, out));
         }
     }
 
@@ -76,34 +79,35 @@ impl Driver {
             return;
         }
         space.slices.remove(&*name);
-        if self.is_armed
-            && let Some(key) = self.managed_of(&namespace, &name)
-        {
-            self.with(&key, |managed, cx, out| managed.slice_gone(slice, cx, out));
+        if self.is_armed {
+            for key in self.managed_of(&namespace, &name) {
+                self.with(&key, |managed, cx, out| managed.slice_gone(slice, cx, out));
+            }
         }
     }
 
     /// Whether a slice of this name belongs to a Service that opted in.
     pub(super) fn is_asked_for(&self, namespace: &str, name: &str) -> bool {
-        self.managed_of(namespace, name).is_some()
+        !self.managed_of(namespace, name).is_empty()
     }
 
-    /// Whose slice it is, by its name: labels can be stripped.
-    fn managed_of(&self, namespace: &str, name: &str) -> Option<Key> {
-        let space = self.world.namespaces.get(namespace)?;
+    /// Who asks for a slice of this name: labels can be stripped.
+    fn managed_of(&self, namespace: &str, name: &str) -> Vec<Key> {
+        let Some(space) = self.world.namespaces.get(namespace) else { return Vec::new() };
         let leader = name.strip_suffix("-ipv4").or_else(|| name.strip_suffix("-ipv6"));
-        [Some(name), leader].into_iter().flatten().find_map(|leader| {
-            let managed = space.managed.get(space.leaders.get(leader)?)?;
-            let is_one_of_ours = managed.slice_names(&self.identity).iter().any(|ours| ours == name);
-            is_one_of_ours.then(|| managed.key.clone())
-        })
+        let sources = [Some(name), leader].into_iter().flatten().flat_map(|leader| space.leader_of(leader));
+        sources
+            .filter_map(|source| space.managed.get(source))
+            .filter(|managed| managed.slice_names(&self.identity).iter().any(|ours| ours == name))
+            .map(|managed| managed.key.clone())
+            .collect()
     }
 
     /// Objects of ours that belong to no opted-in Service are removed whenever they are seen.
     pub(super) fn sweep_service(&mut self, namespace: &str, name: &str) {
         let Some(space) = self.world.namespaces.get(namespace) else { return };
         let Some(service) = space.services.get(name).and_then(ServiceFact::full) else { return };
-        if space.leaders.contains_key(name) || !self.is_abandoned(space, &service.metadata, name) {
+        if !space.leader_of(name).is_empty() || !self.is_abandoned(space, &service.metadata, name) {
             return;
         }
         let target = Target::of(true, &service.metadata);

@@ -24,7 +24,7 @@ impl Stage {
     }
 
     /// Lets `orders-0` lead `orders`, with `orders-1` as its successor, which the controller knows.
-    pub async fn led(&self) -> Result<[Pod; 2]> {
+    pub async fn led_pair(&self) -> Result<[Pod; 2]> {
         self.source("orders").create().await?;
         self.pair().await
     }

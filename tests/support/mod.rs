@@ -1,7 +1,19 @@
 //! A stage for one test: a namespace of its own on the shared control plane, and the real controller in it,
 //! running as a ServiceAccount with the rights that `deploy/` gives and no others.
 
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "every test binary uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    clippy::unused_async,
+    reason = "every test binary uses a part of it"
+)]
+
+mod acts;
+mod faults;
+mod record;
+mod store;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +26,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
-pub mod faults;
+pub use acts::Written;
+pub use record::{ENABLED, SOURCE_SERVICE, leaders};
 
 /// How long anything may take that should take milliseconds: long enough for a machine that is busy with other
 /// tests, and no test asserts on it.
@@ -109,6 +122,7 @@ impl Stage {
     /// that SECURITY.md does not list.
     pub async fn end(mut self) -> Result<()> {
         self.controller.stop()?;
+        self.catch_up_with_the_log().await?;
         let listed = listed_rights()?;
         for entry in self.asked()? {
             ensure!(entry.code != 403, "the controller was denied {entry:?}");
@@ -176,13 +190,18 @@ impl Controller {
 
     /// One with this kubeconfig and these arguments; not ready yet. `name` names its log.
     pub fn start(kubeconfig: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
+        let mut all = vec!["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"];
+        all.extend(arguments);
+        Self::start_as(kubeconfig, name, &all)
+    }
+
+    /// One with just this command line, but for the kubeconfig and the address of its probes.
+    pub fn start_as(kubeconfig: &Path, name: &str, command_line: &[&str]) -> Result<Self> {
         let health = lab::free_port()?;
         let log = kubeconfig.with_file_name(format!("{name}-{health}.log"));
-        let mut all: Vec<String> =
-            ["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"].map(str::to_owned).into();
+        let mut all: Vec<String> = command_line.iter().map(|argument| (*argument).to_owned()).collect();
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_zen-lead")), &all, &log)?;
         Ok(Self { process: Some(process), health, log })
     }

@@ -200,3 +200,11 @@ fn a_takeover_by_another_replica_during_tolerance_is_adopted() {
     run.unready(pod("a"));
     run.observed(slice("b", 8), Facts::Older).is("Elected b@8", &["mirror b@8"]).by(Cause::Adopted);
 }
+
+#[test]
+fn a_slice_that_the_source_asks_to_be_different_is_repaired_in_its_term() {
+    let mut run = run();
+    let version = run.election.published().map(|published| published.version.0).unwrap_or_default();
+    run.observed(slice("a", 7).ours().damaged().version(version), Facts::Newer);
+    run.is("Elected a@7", &["publish a@7 .1"]);
+}
