@@ -11,6 +11,7 @@
 )]
 
 mod acts;
+mod faults;
 mod record;
 mod store;
 
