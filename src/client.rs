@@ -8,7 +8,7 @@
 //!
 //! Watches and writes have a connection each, so that neither can stall the other.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use http::Request;
 use kube::{
@@ -16,6 +16,7 @@ use kube::{
     client::ConfigExt,
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use tokio::sync::Notify;
 use tower::{BoxError, ServiceBuilder};
 
 mod dial;
@@ -38,6 +39,13 @@ use token::{TokenFile, TokenLayer};
 /// Longest wait for the answer to the first request. Three connects fit in.
 const WARM_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection without requests gets one after this time: an API server closes those that had none for 90 s,
+/// whatever pings they carry, and many a proxy those of a minute.
+const IDLE_AT_MOST: Duration = Duration::from_secs(45);
+
+/// Time between tries to open it anew.
+const WARM_RETRY: Duration = Duration::from_secs(1);
+
 /// Where to find the API server.
 #[derive(Debug, Clone, Default)]
 pub struct ClientOptions {
@@ -58,6 +66,8 @@ pub struct Clients {
     pub default_namespace: String,
     /// URL of the API server, for logs.
     pub server: String,
+    /// Told whenever the connection for writes has ended.
+    write_ended: Arc<Notify>,
 }
 
 impl fmt::Debug for Clients {
@@ -74,6 +84,19 @@ impl Clients {
     pub async fn warm(&self) -> Result<(), kube::Error> {
         let (watch, write) = futures::join!(version(&self.watch), version(&self.write));
         watch.and(write)
+    }
+
+    /// Keeps the connection for writes open while nothing is written, and opens it anew when it has ended, so that
+    /// no failover waits for a connect. Watches do that for theirs. Never returns.
+    pub async fn keep_warm(&self) {
+        loop {
+            // Both are reasons to ask.
+            let _ = tokio::time::timeout(IDLE_AT_MOST, self.write_ended.notified()).await;
+            // A refusal has come over a connection as well.
+            while !matches!(version(&self.write).await, Ok(()) | Err(kube::Error::Api(_))) {
+                tokio::time::sleep(WARM_RETRY).await;
+            }
+        }
     }
 }
 
@@ -231,13 +254,17 @@ impl Clients {
         let dialer = tls.and_then(|tls| Dialer::new(&source.config, tls)).map_err(|reason| {
             ConnectError::Tls { server: server.clone(), from: source.from.clone(), reason }
         })?;
-        let client =
-            || {
-                client(&source.config, Link::new(dialer.clone())).map_err(|reason| {
-                    ConnectError::Credentials { server: server.clone(), from: source.from.clone(), reason }
-                })
-            };
-        Ok(Self { watch: client()?, write: client()?, default_namespace, server: server.clone() })
+        let client = |link| {
+            client(&source.config, link).map_err(|reason| ConnectError::Credentials {
+                server: server.clone(),
+                from: source.from.clone(),
+                reason,
+            })
+        };
+        let (watch, write) = (Link::new(dialer.clone()), Link::new(dialer));
+        let write_ended = write.ended();
+        let (watch, write) = (client(watch)?, client(write)?);
+        Ok(Self { watch, write, default_namespace, server: server.clone(), write_ended })
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) enum Errand {
     ReplaceSlice { read: Option<OrderId> },
     /// A write of the second family's slice.
     Second,
+    /// The deletion of the second family's slice, which has to be made anew.
+    ReplaceSecond,
     /// A read of the second family's slice.
     FindSecond,
     /// A look at a foreign slice that stands in our place.
@@ -440,7 +442,10 @@ impl Managed {
     }
 
     fn tend_second(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
-        let Some(family) = self.view.source.second_family() else { return };
+        let Some(family) = self.view.source.second_family() else {
+            self.second = Second::default();
+            return;
+        };
         let second = &self.second;
         if !self.is_synced || second.open || second.obstructed || !second.pace.is_over(cx.at) {
             return;
@@ -662,8 +667,10 @@ impl Managed {
                 self.second.observed = None;
                 if !self.second.open {
                     self.second.open = true;
-                    out.errands
-                        .push((Errand::Second, Request::Delete(vec![Target::of(false, &seen.metadata)])));
+                    out.errands.push((
+                        Errand::ReplaceSecond,
+                        Request::Delete(vec![Target::of(false, &seen.metadata)]),
+                    ));
                 }
             }
             Claim::Foreign(_) => {
@@ -766,6 +773,12 @@ impl Managed {
                 (Err(_), None) => {}
             },
             Errand::Second => self.second_written(result, cx, out),
+            Errand::ReplaceSecond => {
+                self.second.open = false;
+                if result.is_err() {
+                    self.second.pace.fail(cx.at);
+                }
+            }
             Errand::FindSecond => {
                 self.second.open = false;
                 match result {
@@ -866,8 +879,9 @@ impl Managed {
                 out.errands.push((Errand::FindService, Request::ReadService(name)));
             }
             Err(failure) => {
-                // A former address may be somebody else's by now.
-                if matches!(failure.kind, Kind::Refused { .. }) {
+                // A former address may be somebody else's by now, or not be free again yet: the API server lets go
+                // of it a moment after the Service.
+                if matches!(failure.kind, Kind::Refused { .. }) && self.service.pace.pause > RETRY_FIRST {
                     self.service.former_ips.clear();
                 }
                 self.service.pace.fail(cx.at);

@@ -69,7 +69,16 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
             "health server"
         });
     }
-    warm(&clients, &args).await?;
+    let mut shutdown = Box::pin(shutdown);
+    tokio::select! {
+        warmed = warm(&clients, &args) => warmed?,
+        () = &mut shutdown => return Ok(()),
+    }
+    let kept = clients.clone();
+    tasks.spawn(async move {
+        kept.keep_warm().await;
+        "warm connection"
+    });
 
     let (sink, feed) = mpsc::channel(FEED);
     let scope =

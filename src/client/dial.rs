@@ -2,11 +2,10 @@
 //!
 //! An address may stand for several API servers, one of which may be stopped while its kernel still
 //! accepts: TCP connects, and the TLS handshake never ends. So a connect that takes long gets
-//! company, and the first of the two to complete wins.
+//! company, and the first to complete wins.
 
 use std::{
     net::SocketAddr,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,10 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Either, select},
-};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::Uri;
 use hyper_rustls::{
     DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName,
@@ -40,8 +36,9 @@ use super::tls::TlsSource;
 /// even across the world; what takes longer is hung, and there is a retry.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// A connect that is not done by then gets a second one beside it. Above the time of a healthy
-/// connect, far below the time-out, so that the second one has time left to win.
+/// A connect that is not done by then gets another one beside it, and again after this time. Above the time of
+/// a healthy connect, far below the time-out: of two servers behind one address one may be stopped, and chance
+/// may lead there more than once.
 pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(300);
 
 /// TCP keepalives and the bound for unacknowledged data. HTTP/2 pings find a dead peer without them;
@@ -98,15 +95,19 @@ impl Dialer {
         DialError::Failed { server: self.server.clone(), error: Arc::new(error) }
     }
 
+    /// The first connect that completes, of one that gets company as long as none has.
     async fn hedged(&self) -> Result<Stream, BoxError> {
-        let mut first = pin!(self.once());
-        if let Ok(done) = timeout(HEDGE_AFTER, &mut first).await {
-            return done;
-        }
-        tracing::debug!(server = %self.server, "connecting takes long: trying a second connection beside it");
-        match select(first, pin!(self.once())).await {
-            Either::Left((Ok(stream), _)) | Either::Right((Ok(stream), _)) => Ok(stream),
-            Either::Left((Err(_), other)) | Either::Right((Err(_), other)) => other.await,
+        let mut connects = FuturesUnordered::from_iter([self.once()]);
+        loop {
+            match timeout(HEDGE_AFTER, connects.next()).await {
+                Ok(Some(Err(_))) if !connects.is_empty() => {}
+                Ok(Some(done)) => return done,
+                // Never empty here: whoever leaves it empty returns.
+                Ok(None) | Err(_) => {
+                    tracing::debug!(server = %self.server, "connecting takes long: trying another connection beside it");
+                    connects.push(self.once());
+                }
+            }
         }
     }
 
@@ -152,8 +153,8 @@ fn tcp() -> HttpConnector<Rotating> {
     http
 }
 
-/// Resolves a name and starts with another of its addresses every time, so that the second of two
-/// hedged connects goes elsewhere.
+/// Resolves a name and starts with another of its addresses every time, so that the next hedged
+/// connect goes elsewhere.
 #[derive(Clone)]
 struct Rotating {
     resolver: GaiResolver,

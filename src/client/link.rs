@@ -27,6 +27,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use kube::client::Body;
+use tokio::sync::Notify;
 use tower::{BoxError, Service};
 
 use super::dial::{DialError, Dialer};
@@ -66,6 +67,8 @@ struct Inner {
     /// For servers that do not speak HTTP/2.
     http1: legacy::Client<Dialer, Body>,
     sessions: AtomicU64,
+    /// Told whenever an HTTP/2 connection has ended.
+    ended: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -100,8 +103,13 @@ impl Link {
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_keep_alive_while_idle(true)
             .build(dialer.clone());
-        let inner = Inner { dialer, lanes: Mutex::default(), http1, sessions: AtomicU64::new(0) };
-        Self { inner: Arc::new(inner) }
+        let (lanes, sessions, ended) = (Mutex::default(), AtomicU64::new(0), Arc::default());
+        Self { inner: Arc::new(Inner { dialer, lanes, http1, sessions, ended }) }
+    }
+
+    /// Is told whenever a connection has ended.
+    pub(super) fn ended(&self) -> Arc<Notify> {
+        self.inner.ended.clone()
     }
 
     async fn send(self, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
@@ -176,7 +184,9 @@ impl Inner {
             .keep_alive_while_idle(true)
             .handshake(stream);
         let (sender, connection) = handshake.await.map_err(|error| self.dialer.failed(error.into()))?;
-        tokio::spawn(connection.map(|end| {
+        let ended = self.ended.clone();
+        tokio::spawn(connection.map(move |end| {
+            ended.notify_one();
             if let Err(error) = end {
                 tracing::debug!(error = super::explain_any(&error), "connection to the API server ended");
             }

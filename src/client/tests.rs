@@ -108,6 +108,45 @@ async fn connections_that_the_server_closes_politely_cost_no_request() {
 }
 
 #[tokio::test]
+async fn the_connection_for_writes_is_opened_again_before_it_is_needed() {
+    let server = Server::start(&Authority::new(), H2).await;
+    let clients = connect(&server.kubeconfig().options()).await.unwrap();
+    clients.warm().await.unwrap();
+    assert_eq!(server.connections(), 2);
+    let until_warm = async {
+        server.go_away().await;
+        while server.connections() < 3 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = clients.keep_warm() => unreachable!("it never ends"),
+        warm = timeout(Duration::from_secs(5), until_warm) => warm.expect("a new connection"),
+    }
+    get(&clients.write, "/version").await.unwrap();
+    assert_eq!(server.connections(), 3, "it was for writes");
+}
+
+#[tokio::test]
+async fn two_stopped_servers_in_a_row_are_overtaken() {
+    let server = Server::start(&Authority::new(), H2).await;
+    let front = Forwarder::start(server.address).await;
+    front.swallow_next();
+    let clients = connect(&server.kubeconfig().at(front.address).options()).await.unwrap();
+    let until_second = async {
+        while front.connections() < 1 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        front.swallow_next();
+    };
+    let asked = Instant::now();
+    let (answer, ()) = tokio::join!(get(&clients.write, "/version"), until_second);
+    answer.unwrap();
+    assert!(asked.elapsed() < dial::CONNECT_TIMEOUT, "{:?}", asked.elapsed());
+    assert_eq!(front.connections(), 3);
+}
+
+#[tokio::test]
 async fn a_connect_outlives_the_request_that_started_it() {
     let server = Server::start(&Authority::new(), H2).await;
     let front = Forwarder::start(server.address).await;

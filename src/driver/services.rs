@@ -231,6 +231,8 @@ impl Driver {
             }
         }
         self.with(key, |managed, _, _| managed.reconsider());
+        // A second family may have gone.
+        self.sweep_name(&key.namespace, &name);
     }
 
     /// What the election is told about the difference.

@@ -119,7 +119,8 @@ impl Driver {
         let Some(space) = self.world.namespaces.get(namespace) else { return };
         let Some(slice) = space.slices.get(name) else { return };
         let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SERVICE_NAME));
-        if !self.is_abandoned(space, &slice.metadata, service.map_or(name, String::as_str)) {
+        let is_asked_for = self.is_asked_for(namespace, name);
+        if is_asked_for || !self.is_abandoned(space, &slice.metadata, service.map_or(name, String::as_str)) {
             return;
         }
         let target = Target::of(false, &slice.metadata);
@@ -136,7 +137,7 @@ impl Driver {
         }
     }
 
-    /// Whether an object is ours, and its source Service does not ask for it.
+    /// Whether an object that nobody asks for by its name is ours, and may go.
     pub(super) fn is_abandoned(
         &self,
         space: &Namespace,
@@ -152,9 +153,7 @@ impl Driver {
         }
         if let Some(managed) = space.managed.get(source.as_str()) {
             // Under a former name it serves until the new ones do.
-            let is_current = &*managed.leader_service == leader_service;
-            let waits = managed.retired.iter().any(|name| &**name == leader_service) && !managed.serves();
-            if is_current || waits {
+            if managed.retired.iter().any(|name| &**name == leader_service) && !managed.serves() {
                 return false;
             }
         }

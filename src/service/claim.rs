@@ -107,6 +107,11 @@ fn claim(observed: &ObjectMeta, place: &Place<'_>, kind: Kind<'_>) -> Claim {
         }
         instance => instance.is_some(),
     };
+    let owner = owner(observed, place, kind);
+    // Instance and owner say it; labels can be edited.
+    if ours && matches!(owner, Owner::Source) {
+        return Claim::Ours;
+    }
     let source = label(observed, LABEL_SOURCE_SERVICE);
     if let Some(other) = source.filter(|source| *source != &*place.source().name) {
         return Claim::Foreign(format!("it was made for the Service {other}"));
@@ -115,8 +120,7 @@ fn claim(observed: &ObjectMeta, place: &Place<'_>, kind: Kind<'_>) -> Claim {
     if !ours && !labelled {
         return Claim::Foreign("it was not made by zen-lead".to_owned());
     }
-    match owner(observed, place, kind) {
-        Owner::Source if ours => Claim::Ours,
+    match owner {
         Owner::Source | Owner::Leader | Owner::Nobody => Claim::Adoptable,
         Owner::Former => Claim::Stale(Stale::Owner),
         Owner::SomebodyElse(who) => Claim::Foreign(format!("it is owned by {who}")),

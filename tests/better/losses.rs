@@ -25,9 +25,8 @@ async fn b02_a_terminating_leader_is_replaced_although_it_is_ready_and_the_oldes
     pods[0].terminate(Duration::from_mins(5)).await?;
     stage.until_led("orders", &pods[1]).await?;
     // It goes on being Ready, and older.
-    let mut marker = stage.marker().await?;
     pods[0].ready().await?;
-    marker.passes().await?;
+    stage.all_is_seen().await?;
     assert_eq!(leader_of(&stage.slice("orders").await?).as_deref(), Some("orders-1"));
     stage.end().await
 }

@@ -10,12 +10,11 @@ use crate::support::{SOON, Stage, Written};
 #[tokio::test(flavor = "multi_thread")]
 async fn b14_a_failover_is_one_write_of_the_slice_and_three_in_all() -> Result<()> {
     let stage = Stage::new("b14").await?;
-    let mut marker = stage.marker().await?;
     let (_, pods) = stage.led("orders", 4).await?;
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
     let history = stage.ns.history().await?;
     for (from, to) in [(0, 1), (1, 2), (2, 3)] {
-        marker.passes().await?;
+        stage.all_is_seen().await?;
         let before = stage.written_for("orders").await?;
         match from {
             0 => pods[0].unready().await?,
@@ -24,7 +23,7 @@ async fn b14_a_failover_is_one_write_of_the_slice_and_three_in_all() -> Result<(
         }
         stage.until_led("orders", &pods[to]).await?;
         stage.until_announced("orders", &pods[to], "LeaderChanged").await?;
-        marker.passes().await?;
+        stage.all_is_seen().await?;
         let written = stage.written_for("orders").await?.since(before);
         let expected = Written { slice: 1, service: 1, notices: 1 };
         assert_eq!(written, expected, "from orders-{from} to orders-{to}");
@@ -65,8 +64,7 @@ async fn i8_changes_that_decide_nothing_are_not_followed_by_writes() -> Result<(
     let stage = Stage::new("i8").await?;
     let (source, pods) = stage.led("orders", 3).await?;
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
-    let mut marker = stage.marker().await?;
-    marker.passes().await?;
+    stage.all_is_seen().await?;
     let before = stage.written_for("orders").await?;
     // Of pods that do not lead.
     pods[1].unready().await?;
@@ -88,8 +86,8 @@ async fn i8_changes_that_decide_nothing_are_not_followed_by_writes() -> Result<(
     stage
         .edit_slice("orders-leader", &json!({ "metadata": { "annotations": { "example.com/x": "1" } } }))
         .await?;
-    marker.passes().await?;
-    marker.passes().await?;
+    stage.all_is_seen().await?;
+    stage.all_is_seen().await?;
     assert_eq!(stage.written_for("orders").await?.since(before), Written::nothing());
     stage.end().await
 }
@@ -102,7 +100,7 @@ async fn i8_a_restart_writes_nothing() -> Result<()> {
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
     let settled = stage.source("settled").dual_stack().create().await?;
     stage.until_leader_service(settled.name(), |_| true).await?;
-    stage.marker().await?.passes().await?;
+    stage.all_is_seen().await?;
     let (slice, service) = (stage.slice("orders").await?, stage.leader_service("orders").await?);
     let before = stage.written_for("orders").await?;
     stage.restart().await?;
@@ -124,11 +122,11 @@ async fn a_dry_run_decides_and_writes_nothing() -> Result<()> {
     let other = stage.member("orders", "orders-1").ready().create().await?;
     stage.controller.until_logged(&["would send", "POST service orders-leader"]).await?;
     stage.controller.until_logged(&["would send", "POST endpointslice orders-leader"]).await?;
-    stage.controller.until_logged(&["transition", "elected", "orders-0"]).await?;
+    stage.controller.until_logged(&["transition", "to=\"Elected\"", "orders-0"]).await?;
     pod.unready().await?;
     stage.controller.until_logged(&["transition", "cause=\"unready\"", "orders-1"]).await?;
     other.vanish().await?;
-    stage.controller.until_logged(&["transition", "leaderless", "cause=\"gone\""]).await?;
+    stage.controller.until_logged(&["transition", "to=\"Leaderless\"", "cause=\"gone\""]).await?;
     source.annotate("zen-lead.io/enabled", Some("false")).await?;
     stage.controller.until_logged(&["no longer opted in"]).await?;
     stage.controller.until_probe("/healthz", |answer| answer.starts_with("HTTP/1.1 200")).await?;

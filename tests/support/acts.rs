@@ -8,7 +8,7 @@ use kube::api::{Api, Patch, PatchParams};
 use lab::{Pod, Service, until_object};
 use serde_json::{Value, json};
 
-use super::{SOON, Stage};
+use super::{SOON, SOURCE_SERVICE, Stage};
 
 impl Stage {
     /// A source with so many Ready members, `<name>-0` and so on, the first of which leads.
@@ -91,15 +91,6 @@ impl Stage {
         notices.into_iter().find(found).context("it was among them")
     }
 
-    /// The reasons of the notices about this Service, in the order in which they were sent.
-    pub async fn told(&self, source: &str) -> Result<Vec<String>> {
-        let about = |notice: &Event| {
-            notice.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(source)
-        };
-        let notices = self.notices().await?;
-        Ok(notices.into_iter().filter(about).filter_map(|notice| notice.reason).collect())
-    }
-
     /// How often a source's objects were written and its people were told something.
     pub async fn written_for(&self, source: &str) -> Result<Written> {
         let asked = self.writes()?;
@@ -112,7 +103,7 @@ impl Stage {
             };
             asked.iter().filter(of_source).count()
         };
-        let notices = self.told(source).await?.len();
+        let notices = self.reasons_about(source).await?.len();
         Ok(Written { slice: count("endpointslices"), service: count("services"), notices })
     }
 
@@ -153,11 +144,17 @@ impl Stage {
         self.until_told(reason, &[pod.name()]).await.map(drop)
     }
 
-    /// A Service that shows how far the controller has come.
-    pub async fn marker(&self) -> Result<Marker<'_>> {
-        let (source, mut pods) = self.led("marker", 1).await?;
-        let pod = pods.pop().context("it was made")?;
-        Ok(Marker { stage: self, source, pod, ready: true, laps: 0 })
+    /// Returns when the controller has dealt with everything that has happened up to now: to Services, to pods, and
+    /// to its slices, which have a watch of their own.
+    pub async fn all_is_seen(&self) -> Result<()> {
+        let name = self.marker().await?;
+        let label = |value: Option<&str>| json!({ "metadata": { "labels": { SOURCE_SERVICE: value } } });
+        self.edit_slice(&format!("{name}-leader"), &label(None)).await?;
+        let repaired = |slice: &EndpointSlice| {
+            slice.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SOURCE_SERVICE))
+        };
+        self.ns.slices().until(&format!("{name}-leader"), SOON, repaired).await?;
+        self.catch_up_with_the_log().await
     }
 }
 
@@ -183,44 +180,5 @@ impl Written {
     #[must_use]
     pub const fn nothing() -> Self {
         Self { slice: 0, service: 0, notices: 0 }
-    }
-}
-
-/// Each of its changes comes on one of the controller's watches, and is answered by a write: whatever was on that
-/// watch before has been decided by then.
-pub struct Marker<'a> {
-    stage: &'a Stage,
-    source: Service,
-    pod: Pod,
-    ready: bool,
-    laps: usize,
-}
-
-impl Marker<'_> {
-    /// Returns when the controller has taken in everything that has happened up to now: to pods, to Services and
-    /// to its slices.
-    pub async fn passes(&mut self) -> Result<()> {
-        self.laps += 1;
-        let lap = self.laps.to_string();
-        self.ready = !self.ready;
-        if self.ready {
-            self.pod.ready().await?;
-            self.stage.until_led("marker", &self.pod).await?;
-        } else {
-            self.pod.unready().await?;
-            self.stage.until_leaderless("marker").await?;
-        }
-        let marked = |labels: Option<&std::collections::BTreeMap<String, String>>| {
-            labels.and_then(|labels| labels.get("lap")) == Some(&lap)
-        };
-        self.source.patch(json!({ "metadata": { "labels": { "lap": lap } } })).await?;
-        self.stage.until_leader_service("marker", |service| marked(service.metadata.labels.as_ref())).await?;
-        let slices = self.stage.ns.slices();
-        slices.until("marker-leader", SOON, |slice| marked(slice.metadata.labels.as_ref())).await?;
-        self.stage
-            .edit_slice("marker-leader", &json!({ "metadata": { "labels": { "lap": "edited" } } }))
-            .await?;
-        slices.until("marker-leader", SOON, |slice| marked(slice.metadata.labels.as_ref())).await?;
-        Ok(())
     }
 }

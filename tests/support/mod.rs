@@ -5,12 +5,13 @@
     dead_code,
     missing_docs,
     unreachable_pub,
+    unused_imports,
     clippy::unused_async,
     reason = "every test binary uses a part of it"
 )]
 
 mod acts;
-
+mod faults;
 mod record;
 mod store;
 

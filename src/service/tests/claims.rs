@@ -31,6 +31,7 @@ fn foreign(claim: &Claim) -> &str {
 fn what_we_made_is_ours_though_its_labels_are_gone() {
     assert_eq!(whose(&json!({})), Claim::Ours);
     assert_eq!(whose(&json!({"metadata": {"labels": null}})), Claim::Ours);
+    assert_eq!(whose(&json!({"metadata": {"labels": {"zen-lead.io/source-service": "bills"}}})), Claim::Ours);
     assert_eq!(whose(&json!({"metadata": {"labels": null, "ownerReferences": null}})), Claim::Adoptable);
     assert_eq!(whose(&json!({"metadata": {"annotations": null}})), Claim::Adoptable);
 }
@@ -45,7 +46,10 @@ fn b03_what_others_made_is_foreign() {
     assert_eq!(foreign(&whose(&unnamed)), "it was not made by zen-lead");
     let other = json!({"metadata": {"annotations": {"zen-lead.io/instance": "other/installation"}}});
     assert!(foreign(&whose(&other)).contains("other/installation"));
-    let sibling = json!({"metadata": {"labels": {"zen-lead.io/source-service": "bills"}}});
+    let sibling = json!({"metadata": {
+        "labels": {"zen-lead.io/source-service": "bills"},
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "bills", "uid": "b0", "controller": true}],
+    }});
     assert!(foreign(&whose(&sibling)).contains("bills"));
     let owned = json!({"metadata": {"ownerReferences": [
         {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "y", "controller": true},

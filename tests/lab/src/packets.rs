@@ -53,6 +53,12 @@ impl PacketDrop {
         ))
     }
 
+    /// Drops the packets from a server to these clients' ports: what they ask arrives, and no answer returns.
+    pub fn answers(server_port: u16, client_ports: &[u16]) -> Result<Self> {
+        let ports = client_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        Self::with_rules(&format!("tcp sport {server_port} tcp dport {{ {ports} }} counter drop\n"))
+    }
+
     /// Drops everything from and to a server's port, also of later connections: a dead node.
     pub fn all(server_port: u16) -> Result<Self> {
         Self::with_rules(&format!(
