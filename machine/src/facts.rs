@@ -88,6 +88,8 @@ pub(crate) struct Facts {
     pub(crate) is_ours: bool,
     /// The last acknowledged epoch, and who led in it if that was recorded.
     acked: Option<(Epoch, Option<Pod>)>,
+    /// The last term that we ordered.
+    pub(crate) ordered: Option<(Epoch, Pod)>,
     pub(crate) epochs: Epochs,
 
     last_id: OrderId,
@@ -96,6 +98,9 @@ pub(crate) struct Facts {
     pub(crate) echo: Option<OrderId>,
     pub(crate) reading: Option<OrderId>,
     pub(crate) doubt: Option<Box<Doubt>>,
+    /// The pods that are being read, unless something was told of them since: an answer to a doubt that is moot
+    /// by then is still a fact.
+    pub(crate) asked: Vec<(OrderId, Pod)>,
     pub(crate) removing: Option<OrderId>,
     pub(crate) mirroring: Option<OrderId>,
     /// The leadership that the leader Service was last told to mirror.
@@ -135,12 +140,14 @@ impl Facts {
             newest: Version::default(),
             is_ours: false,
             acked: None,
+            ordered: None,
             epochs: Epochs::default(),
             last_id: OrderId(0),
             flight: None,
             echo: None,
             reading: None,
             doubt: None,
+            asked: Vec::new(),
             removing: None,
             mirroring: None,
             mirrored: None,
@@ -167,21 +174,25 @@ impl Facts {
             | Event::PodTerminating { member }
             | Event::PodChanged { member } => {
                 self.learn_member(at, member);
+                self.asked.retain(|(_, asked)| *asked != member.pod);
                 self.resolve_doubt(member);
             }
             Event::PodGone { pod, how } => {
                 learned.departed = self.forget(pod).then(|| (pod.clone(), *how));
+                self.asked.retain(|(_, asked)| asked != pod);
                 self.doubt_departure(pod, *how);
             }
             Event::PolicyChanged { policy } => self.policy = policy.clone(),
             Event::OptedOut | Event::ServiceGone => self.leave(),
-            Event::Published { id, version } => self.published(*id, *version),
+            Event::Published { id, version } => self.published(at, *id, *version),
             Event::PublishFailed { id, outcome } => {
                 learned.sight = self.publish_failed(at, *id, outcome, step);
             }
             Event::ReadDone { id, published, horizon } => {
-                let source = if self.reading == Some(*id) { Source::Read } else { Source::Watch(None) };
-                learned.sight = self.observe(at, published.as_ref(), *horizon, &source, step);
+                // A late one may be older than what made it superfluous; the watch shows whatever it showed.
+                if self.reading == Some(*id) {
+                    learned.sight = self.observe(at, published.as_ref(), *horizon, &Source::Read, step);
+                }
             }
             Event::ReadFailed { id } => self.read_failed(at, *id),
             Event::Confirmed { id, member } => learned.confirmed = self.confirmed(at, *id, member.as_ref()),
@@ -205,8 +216,10 @@ impl Facts {
             Event::NodeLost { pod } => self.node(pod, true),
             Event::NodeBack { pod } => self.node(pod, false),
             Event::ServerBack => self.server_back(),
-            Event::DeadlineReached => self.end_what_is_over(at, step),
-            Event::Notified { .. } | Event::NotifyFailed { .. } => {}
+            Event::DeadlineReached | Event::Notified { .. } | Event::NotifyFailed { .. } => {}
+        }
+        if learned.begins || matches!(event, Event::DeadlineReached) && self.life == Life::Running {
+            self.end_what_is_over(at, step);
         }
         if self.is_refused && is_change(event) {
             self.try_again();

@@ -8,9 +8,7 @@ mod wanted;
 use std::sync::Arc;
 
 use crate::facts::{Facts, Life, Slice};
-use crate::{
-    Effect, Epoch, Mirror, OrderId, Pod, Publication, Scope, State, Step, Timestamp, Version, Wanted,
-};
+use crate::{Effect, Epoch, Mirror, OrderId, Pod, Scope, State, Step, Timestamp, Version, Wanted};
 
 pub(crate) use backoff::{Backoff, RETRY_FIRST};
 
@@ -24,6 +22,8 @@ pub(crate) struct Flight {
     pub(crate) is_term: bool,
     /// The highest epoch used up before this write's.
     pub(crate) spent_before: Epoch,
+    /// All lists came in anew meanwhile: whether its answer is older or newer than they are cannot be told.
+    pub(crate) is_outdated: bool,
 }
 
 /// A pod that is to be read before something is decided.
@@ -78,6 +78,8 @@ impl Facts {
         if self.flight.is_none() && self.removing.is_none() && self.backoff.is_over(at) {
             let id = self.next_id();
             self.removing = Some(id);
+            // What is seen from now on may have come too late for it.
+            self.slice = Slice::Absent;
             step.effects.push(Effect::Remove { id, scope });
         }
     }
@@ -89,6 +91,7 @@ impl Facts {
         };
         let id = self.next_id();
         doubt.id = Some(id);
+        self.asked.push((id, doubt.pod.clone()));
         step.effects.push(Effect::Confirm { id, pod: doubt.pod.clone() });
         self.doubt = Some(doubt);
     }
@@ -109,7 +112,7 @@ impl Facts {
                 let Some(desire) = self.desire(state, at) else { return };
                 if desire.is_met_by(publication) {
                     self.calm(state, at, step);
-                } else if self.may_write_from() <= at {
+                } else if self.may_write_from() <= at && !self.is_decision_due(state, at) {
                     let (wanted, based_on) = (desire.to_wanted(), publication.version);
                     self.order(wanted, Some(based_on), step);
                 }
@@ -136,7 +139,12 @@ impl Facts {
         let term = wanted.epoch.filter(|epoch| wanted.leader.is_some() && self.epochs.is_new(*epoch));
         let spent_before = self.epochs.spend(term.unwrap_or_default());
         let (is_term, copy) = (term.is_some(), wanted.clone());
-        self.flight = Some(Box::new(Flight { id, wanted: copy, based_on, is_term, spent_before }));
+        if let Some(term) = term.zip(wanted.leader.clone()) {
+            self.ordered = Some(term);
+        }
+        let is_outdated = false;
+        let flight = Flight { id, wanted: copy, based_on, is_term, spent_before, is_outdated };
+        self.flight = Some(Box::new(flight));
         step.effects.push(Effect::Publish { id, wanted, based_on });
     }
 
@@ -152,16 +160,15 @@ impl Facts {
         if !self.lease || self.mirroring.is_some() || !self.mirror_backoff.is_over(at) {
             return;
         }
-        let Some(Publication { epoch, handled, .. }) = self.slice.present() else { return };
+        // The other copy of the epoch never goes back, even if the slice was made anew.
+        let (epoch, handled) = (self.epochs.known(), &self.handled);
         let is_mirrored = self.mirrored.as_ref().is_some_and(|mirrored| {
-            mirrored.leader.as_ref() == state.pod()
-                && mirrored.epoch == *epoch
-                && mirrored.handled == *handled
+            mirrored.leader.as_ref() == state.pod() && mirrored.epoch == epoch && mirrored.handled == *handled
         });
         if is_mirrored {
             return;
         }
-        let now = Mirrored { leader: state.pod().cloned(), epoch: *epoch, handled: handled.clone() };
+        let now = Mirrored { leader: state.pod().cloned(), epoch, handled: handled.clone() };
         let switched = match state {
             State::Leaderless { since } | State::Elected { since, .. } => {
                 // A leadership that we only found says nothing about when it began.

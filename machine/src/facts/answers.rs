@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::orders::{Flight, RETRY_FIRST};
 use crate::{Member, Micros, Notice, Obstruction, OrderId, Outcome, Pod, Reason, Shown, Step, Timestamp};
 
-use super::slice::{Sight, Slice, Source};
+use super::slice::{Sight, Source};
 use super::{Facts, Life};
 
 /// For how long a conflict waits for the watch to show the newer slice before it is read.
@@ -27,6 +27,10 @@ impl Facts {
     ) -> Sight {
         self.echo.take_if(|echo| *echo == id);
         let Some(flight) = self.flight.take_if(|flight| flight.id == id) else { return Sight::Nothing };
+        if flight.is_outdated {
+            self.lose_sight(at);
+            return Sight::Nothing;
+        }
         if let Outcome::Conflict | Outcome::Gone | Outcome::Superseded | Outcome::Refused { .. } = outcome
             && let Some(epoch) = flight.wanted.epoch
         {
@@ -60,10 +64,7 @@ impl Facts {
     /// something newer has been seen already.
     fn fall_behind(&mut self, flight: &Flight, when: Timestamp) {
         if !self.is_overtaken(flight) {
-            self.slice = Slice::Unknown;
-            self.reading = None;
-            self.read_backoff.reset();
-            self.read_backoff.hold_until(when);
+            self.lose_sight(when);
         }
     }
 
@@ -92,18 +93,21 @@ impl Facts {
     /// Answers which member is confirmed that may take over by preference.
     pub(super) fn confirmed(&mut self, at: Timestamp, id: OrderId, member: Option<&Member>) -> Option<Pod> {
         let doubt = self.doubt.take_if(|doubt| doubt.id == Some(id));
+        let asked = self.asked.iter().position(|(asked, _)| *asked == id);
+        let asked = asked.map(|index| self.asked.swap_remove(index).1);
         let Some(member) = member else {
-            self.bury(doubt?.pod);
+            self.bury(doubt.map(|doubt| doubt.pod).or(asked)?);
             return None;
         };
-        // Late, it may be older than the news of its departure.
-        if doubt.is_some() || self.row(&member.pod).is_some() {
+        // If it was told to have left meanwhile, the answer may be older.
+        if doubt.is_some() || asked.is_some() || self.row(&member.pod).is_some() {
             self.learn_member(at, member);
         }
         doubt.filter(|doubt| !doubt.holds && doubt.pod == member.pod).map(|doubt| doubt.pod)
     }
 
     pub(super) fn confirm_failed(&mut self, at: Timestamp, id: OrderId) {
+        self.asked.retain(|(asked, _)| *asked != id);
         if let Some(doubt) = self.doubt.as_mut().filter(|doubt| doubt.id == Some(id)) {
             doubt.id = None;
             doubt.backoff.fail(at);
@@ -139,8 +143,7 @@ impl Facts {
         match &mut self.life {
             Life::Removing => self.life = Life::Removed,
             Life::Blocked { clear, .. } => {
-                *clear = false;
-                self.slice = Slice::Absent;
+                *clear = self.slice.present().is_some();
             }
             Life::Unsynced | Life::Running | Life::Removed => {}
         }
@@ -156,6 +159,7 @@ impl Facts {
     pub(super) fn leave(&mut self) {
         if self.life != Life::Removed && self.life != Life::Removing {
             self.life = Life::Removing;
+            self.removing = None;
             self.backoff.reset();
         }
     }
@@ -171,6 +175,7 @@ impl Facts {
             Obstruction::Slice(name) => (false, name),
         };
         self.life = Life::Blocked { by: by.clone(), clear };
+        self.removing = None;
         self.backoff.reset();
         self.doubt = None;
         self.announced = None;

@@ -11,9 +11,11 @@ const HORIZON_SECS: u64 = 10 * 365 * 24 * 3600;
 pub(crate) struct Epochs {
     /// The highest that the API server has shown us; zero: there was no term yet.
     known: Epoch,
+    /// The highest that an empty slice has shown: its term is over.
+    ended: Epoch,
     /// The highest that a write of ours may have used up.
     spent: Epoch,
-    /// Since when the line is broken: the slice is made anew, or what it records contradicts itself.
+    /// When the line last broke: the slice is made anew, or what it records contradicts itself.
     broken: Option<Timestamp>,
 }
 
@@ -29,6 +31,12 @@ impl Epochs {
         (self.known > Epoch(0)).then_some(self.known)
     }
 
+    /// What an empty slice records: the last term, unless terms may have been lost. Without an epoch it tells
+    /// whoever reads it after us to begin at the clock, too.
+    pub(crate) fn kept(&self) -> Option<Epoch> {
+        self.known().filter(|_| self.broken.is_none())
+    }
+
     /// Nobody can have reached an epoch this far ahead.
     pub(crate) fn is_plausible(epoch: Epoch, at: Timestamp) -> bool {
         epoch.0 <= at.as_secs() + HORIZON_SECS
@@ -36,6 +44,11 @@ impl Epochs {
 
     pub(crate) fn see(&mut self, epoch: Option<Epoch>) {
         self.known = self.known.max(epoch.unwrap_or_default());
+    }
+
+    /// The slice was seen to be empty.
+    pub(crate) fn end(&mut self, epoch: Option<Epoch>) {
+        self.ended = self.ended.max(epoch.unwrap_or_default());
     }
 
     /// A write that begins the term `epoch` is ordered. Answers what had been spent before.
@@ -64,12 +77,13 @@ impl Epochs {
 
     /// Terms may have come and gone that we never saw: the next one starts at the clock.
     pub(crate) fn breaks(&mut self, at: Timestamp) {
-        self.broken.get_or_insert(at);
+        self.broken = Some(at);
     }
 
-    /// A sound term is published again.
-    pub(crate) fn mended(&mut self) {
-        self.broken = None;
+    /// A sound term is published. One below the clock when the line broke may be from before: the watch can be
+    /// behind the answer that told us.
+    pub(crate) fn mended_by(&mut self, epoch: Epoch) {
+        self.broken.take_if(|since| epoch.0 >= since.as_secs());
     }
 
     /// Whether `epoch` may not be published as `published` stands (nothing: there is no slice), the pair of
@@ -78,6 +92,6 @@ impl Epochs {
         if self.is_new(epoch) {
             return self.broken.is_some_and(|since| epoch.0 < since.as_secs());
         }
-        published.is_none() || !is_recorded || epoch < self.known
+        published.is_none() || !is_recorded || epoch < self.known || epoch <= self.ended
     }
 }

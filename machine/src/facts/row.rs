@@ -106,6 +106,9 @@ impl Facts {
             })
             .collect();
         self.graves.clear();
+        // An open answer may be older than the list.
+        self.doubt = None;
+        self.asked.clear();
     }
 
     pub(super) fn learn_member(&mut self, at: Timestamp, member: &Member) {

@@ -40,7 +40,7 @@ pub(crate) enum Sight {
 pub(super) enum Source<'a> {
     /// By a read that was ordered after we had lost sight of it: the truth, whatever we knew before.
     Read,
-    /// By the watch, or by a late read; written by this field manager, if that is not ours.
+    /// By the watch; written by this field manager, if that is not ours.
     Watch(Option<&'a Arc<str>>),
 }
 
@@ -58,6 +58,9 @@ impl Facts {
         self.acked = None;
         self.newest = Version::default();
         self.is_ours = false;
+        if let Some(flight) = &mut self.flight {
+            flight.is_outdated = true;
+        }
         let Some(publication) = &standing.published else {
             self.epochs.breaks(at);
             return self.know(Slice::Absent);
@@ -80,26 +83,48 @@ impl Facts {
         self.read_backoff.reset();
     }
 
+    /// What the slice says is no longer known: look again at `when`.
+    pub(super) fn lose_sight(&mut self, when: Timestamp) {
+        self.slice = Slice::Unknown;
+        self.reading = None;
+        self.read_backoff.reset();
+        self.read_backoff.hold_until(when);
+    }
+
     /// Our own write, acknowledged by its answer.
-    pub(super) fn published(&mut self, id: crate::OrderId, version: Version) {
+    pub(super) fn published(&mut self, at: Timestamp, id: crate::OrderId, version: Version) {
         if self.echo.take_if(|echo| *echo == id).is_some() {
             self.is_ours = version == self.newest;
             return;
         }
         let Some(flight) = self.flight.take_if(|flight| flight.id == id) else { return };
+        if flight.is_outdated {
+            self.epochs.see(flight.wanted.epoch);
+            return self.lose_sight(Timestamp(0));
+        }
         if version < self.newest {
             // It happened, and something has happened since that we have seen already.
             self.epochs.see(flight.wanted.epoch);
             return;
         }
         self.is_ours = true;
+        self.made_anew(at, flight.based_on);
         self.acknowledge(flight.wanted.acknowledged(version));
+    }
+
+    /// Until the slice was created there was none: terms may have come and gone, with their slices, that we never
+    /// saw.
+    fn made_anew(&mut self, at: Timestamp, based_on: Option<Version>) {
+        if based_on.is_none() {
+            self.epochs.breaks(at);
+        }
     }
 
     fn acknowledge(&mut self, publication: Publication) {
         self.backoff.reset();
         self.rejection = None;
         self.epochs.see(publication.epoch);
+        self.epochs.end(publication.epoch.filter(|_| publication.leader.is_none()));
         let request = self.request.as_ref().map(|request| &request.text);
         if request.is_some()
             && publication.handled.as_ref() == request
@@ -110,7 +135,7 @@ impl Facts {
         }
         if publication.leader.is_some() {
             self.acked = term(&publication);
-            self.epochs.mended();
+            self.epochs.mended_by(publication.epoch.unwrap_or_default());
         }
         self.handled.clone_from(&publication.handled);
         self.know(Slice::Present(publication));
@@ -147,6 +172,7 @@ impl Facts {
             *clear = true;
         }
         let publication = self.accept(publication, at);
+        self.accepted_by_server(&publication);
         let is_answer = |flight: &mut Box<crate::orders::Flight>| {
             publication.says(&flight.wanted) && (publication.ours || !flight.is_term)
         };
@@ -154,6 +180,7 @@ impl Facts {
             // A term says who wrote it; a repair or a withdrawal may be another replica's.
             self.is_ours = flight.is_term;
             self.echo = (!flight.is_term).then_some(flight.id);
+            self.made_anew(at, flight.based_on);
             self.acknowledge(publication);
             return Sight::Nothing;
         }
@@ -163,12 +190,16 @@ impl Facts {
         }
         let certain = horizon >= publication.version;
         let sight = match (&publication.leader, publication.epoch) {
-            (Some(_), Some(epoch)) if self.is_above_acknowledged(epoch) && is_sound(&publication) => {
+            (Some(_), Some(epoch))
+                if self.is_above_acknowledged(epoch)
+                    && is_sound(&publication)
+                    && !self.contradicts(&publication) =>
+            {
                 self.is_ours = publication.ours;
                 self.acked = term(&publication);
                 self.handled.clone_from(&publication.handled);
                 self.backoff.reset();
-                self.epochs.mended();
+                self.epochs.mended_by(epoch);
                 Sight::Term { certain }
             }
             _ => {
@@ -177,7 +208,7 @@ impl Facts {
                     // The Lease's holder may have refused or completed a request meanwhile.
                     self.handled.clone_from(&publication.handled);
                 }
-                if publication.epoch.is_none() || self.contradicts_acknowledged(&publication) {
+                if publication.epoch.is_none() || self.contradicts(&publication) {
                     self.epochs.breaks(at);
                 }
                 Sight::Edited { certain }
@@ -192,20 +223,32 @@ impl Facts {
         let mut publication = publication.clone();
         publication.epoch = publication.epoch.filter(|epoch| Epochs::is_plausible(*epoch, at));
         self.epochs.see(publication.epoch);
+        self.epochs.end(publication.epoch.filter(|_| publication.leader.is_none()));
         publication
+    }
+
+    /// An endpoint that is published cannot be one that the server refuses, whoever wrote it.
+    fn accepted_by_server(&mut self, publication: &Publication) {
+        if let Shown::Ready(shown) | Shown::Terminating(shown) = publication.shown
+            && let Some(leader) = &publication.leader
+            && let Some(row) = self.row_mut(leader)
+        {
+            row.refused &= row.endpoint() != Some(shown);
+        }
     }
 
     fn is_above_acknowledged(&self, epoch: Epoch) -> bool {
         self.acked.as_ref().is_none_or(|(acked, _)| epoch > *acked)
     }
 
-    fn contradicts_acknowledged(&self, publication: &Publication) -> bool {
-        match (&self.acked, &publication.leader, publication.epoch) {
-            (Some((acked, leader)), Some(recorded), Some(epoch)) => {
-                epoch == *acked && leader.as_ref().is_some_and(|leader| leader != recorded)
-            }
-            _ => false,
-        }
+    /// Whether it names another leader than we know its epoch to have: that of the last acknowledged term, or of
+    /// one that we wrote ourselves.
+    fn contradicts(&self, publication: &Publication) -> bool {
+        let (Some(recorded), Some(epoch)) = (&publication.leader, publication.epoch) else { return false };
+        let acked = self.acked.as_ref().and_then(|(acked, leader)| Some((acked, leader.as_ref()?)));
+        let ordered = self.ordered.as_ref().filter(|_| publication.ours).map(|(epoch, pod)| (epoch, pod));
+        let known = [acked, ordered];
+        known.into_iter().flatten().any(|(known, leader)| *known == epoch && leader != recorded)
     }
 
     /// There is no slice.

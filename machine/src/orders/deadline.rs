@@ -16,19 +16,32 @@ impl Facts {
             }
             Life::Running => {}
         }
-        next.add_some(self.pause.and_then(|pause| pause.until));
-        if self.lease {
-            next.add_some(self.unanswered().and_then(|request| request.expires));
-        }
         let doubt = self.doubt.as_deref();
         next.add_some(doubt.filter(|doubt| doubt.id.is_none()).map(|doubt| doubt.backoff.until()));
         if doubt.is_none_or(|doubt| !doubt.holds) {
             self.add_write(state, at, &mut next);
-            if !self.is_paused() {
-                self.add_choice(state, at, &mut next);
-            }
         }
+        self.add_decision(state, at, &mut next);
         next.0
+    }
+
+    /// Whether time alone has changed what must be decided, and the alarm has only not rung yet: what is wanted
+    /// now will not be wanted then.
+    pub(super) fn is_decision_due(&self, state: &State, at: Timestamp) -> bool {
+        let mut next = Soonest(None);
+        self.add_decision(state, at, &mut next);
+        next.0.is_some_and(|due| due <= at)
+    }
+
+    fn add_decision(&self, state: &State, at: Timestamp, next: &mut Soonest) {
+        next.add_some(self.pause.and_then(|pause| pause.until));
+        if self.lease {
+            next.add_some(self.unanswered().and_then(|request| request.expires));
+        }
+        let is_held = self.doubt.as_ref().is_some_and(|doubt| doubt.holds);
+        if !is_held && !self.is_paused() {
+            self.add_choice(state, at, next);
+        }
     }
 
     fn add_write(&self, state: &State, at: Timestamp, next: &mut Soonest) {
@@ -57,30 +70,34 @@ impl Facts {
                 next.add(*until);
             }
             State::Leaderless { .. } | State::Draining { until: None, .. } => {
-                self.add_eligible(Micros::ZERO, at, next);
+                // Also if the moment has passed: whatever came in then was no reason to look.
+                self.add_eligible(Micros::ZERO, Timestamp(0), next);
             }
             State::Elected { leader, .. } => {
                 if self.doubt.is_some() {
                     return;
                 }
-                if self.preference(leader, at).is_some() {
+                let leader_row = self.row(leader);
+                if self.preference(leader, at).is_some()
+                    || leader_row.is_some_and(|row| self.is_stranded(row, at))
+                {
                     return next.add(at);
                 }
                 if let Failback::After(wait) = self.policy.failback {
                     self.add_eligible(wait, at, next);
                 }
-                if self.pending(at).is_some() || self.row(leader).is_some_and(|row| row.node_lost) {
+                if self.pending(at).is_some() || leader_row.is_some_and(|row| row.node_lost) {
                     self.add_eligible(Micros::ZERO, at, next);
                 }
             }
         }
     }
 
-    /// When members will have been eligible for `wait`.
-    fn add_eligible(&self, wait: Micros, at: Timestamp, next: &mut Soonest) {
+    /// When members will have been eligible for `wait`, if that is after `past`.
+    fn add_eligible(&self, wait: Micros, past: Timestamp, next: &mut Soonest) {
         let due = |row: &Row| row.eligible_at(&self.policy).map(|from| from.plus(wait));
         for row in &self.rows {
-            next.add_some(due(row).filter(|when| *when > at));
+            next.add_some(due(row).filter(|when| *when > past));
         }
     }
 }

@@ -50,11 +50,11 @@ impl Facts {
         })
     }
 
-    /// An empty slice, which keeps the epoch.
+    /// An empty slice, which keeps the epoch unless it is made anew.
     pub(super) fn desire_nobody(&self) -> Desire<'_> {
         Desire {
             leader: None,
-            epoch: self.epochs.known(),
+            epoch: self.epochs.kept(),
             shown: Shown::Nobody,
             handled: self.declined.as_ref().or(self.handled.as_ref()),
         }

@@ -41,7 +41,10 @@ impl Cx<'_> {
             return self.retry(present.clone(), None, Cause::Recovery, self.at);
         }
         match self.fill_vacancy() {
-            Handled | Super => self.go(Cause::Recovery, State::Leaderless { since: self.at }),
+            Handled | Super => {
+                let cause = present.map(|present| self.loss(present).unwrap_or(Cause::Unready));
+                self.go(cause.unwrap_or(Cause::Recovery), State::Leaderless { since: self.at })
+            }
             Transition(state) => Transition(state),
         }
     }
@@ -69,6 +72,8 @@ impl Cx<'_> {
     /// `leader` is published as that of `epoch`: it is the leader, unless our facts are new enough to say that
     /// it can not be.
     fn settle_on(&mut self, leader: Pod, epoch: Epoch, certain: bool, cause: Cause) -> Outcome<State> {
+        let mut epoch = epoch;
+        self.renew(&leader, &mut epoch);
         let fit = self.facts.is_fit(&leader);
         let drained = matches!(self.facts.slice.present().map(|now| now.shown), Some(Shown::Terminating(_)));
         if !certain && (!fit || drained) {
@@ -76,8 +81,6 @@ impl Cx<'_> {
         } else if let Some((cause, state)) = self.judge(&leader, epoch) {
             return self.go(cause, state);
         }
-        let mut epoch = epoch;
-        self.renew(&leader, &mut epoch);
         let since = self.at;
         self.go(cause, State::Elected { leader, epoch, since })
     }
@@ -167,10 +170,10 @@ impl Cx<'_> {
         if !self.is_running() || self.is_in_doubt(leader, *epoch, Shown::Ready) {
             return Handled;
         }
+        self.renew(leader, epoch);
         if let Some((cause, state)) = self.judge(leader, *epoch) {
             return self.go(cause, state);
         }
-        self.renew(leader, epoch);
         self.decline_what_cannot_be();
         let Some((candidate, cause)) = self.facts.preference(leader, self.at) else { return Handled };
         let candidate = candidate.clone();
@@ -193,6 +196,7 @@ impl Cx<'_> {
         if !self.is_running() || self.is_in_doubt(leader, *epoch, shown) {
             return Handled;
         }
+        self.renew(leader, epoch);
         let (facts, at) = (&*self.facts, self.at);
         let row = facts.row(leader);
         if let (Some(tolerated), Some(row)) = (until, row.filter(|row| row.is_tolerable())) {
@@ -204,24 +208,17 @@ impl Cx<'_> {
             // The policy may have changed.
             *tolerated = facts.tolerated_until(row);
             let is_stranded = facts.is_stranded(row, at);
-            if *tolerated > at && !is_stranded {
-                self.renew(leader, epoch);
+            // Another replica's patience may have ended first, and nobody fights for a leader that is not Ready.
+            let is_withdrawn = facts.slice.present().is_some_and(|now| now.shown == Shown::Nobody);
+            if *tolerated > at && !is_stranded && !is_withdrawn {
                 return Handled;
             }
             let cause = if is_stranded { Cause::NodeLost } else { cause };
-            return self.vacated(leader, epoch, cause, true);
+            return self.go(cause, facts.vacate(leader, *epoch, cause, at));
         }
         let cause = self.loss(leader).unwrap_or(cause);
-        self.vacated(leader, epoch, cause, is_tolerated)
-    }
-
-    /// The leader that drains, tolerated until now or not, is followed by whoever can.
-    fn vacated(&mut self, leader: &Pod, epoch: &mut Epoch, cause: Cause, tolerated: bool) -> Outcome<State> {
-        match self.facts.vacate(leader, *epoch, cause, self.at) {
-            State::Draining { .. } if !tolerated => {
-                self.renew(leader, epoch);
-                Handled
-            }
+        match facts.vacate(leader, *epoch, cause, at) {
+            State::Draining { .. } if !is_tolerated => Handled,
             state => self.go(cause, state),
         }
     }

@@ -57,7 +57,7 @@ fn conflict_with_something_newer_already_seen_decides_at_once() {
 fn gone_creates_the_slice_empty_then_publishes() {
     let mut run = run();
     run.publish_failed(Outcome::Gone);
-    run.is("Reelecting b@+0 by gone", &["tell EndpointSliceDeleted", "create nobody@7"]);
+    run.is("Reelecting b@+0 by gone", &["tell EndpointSliceDeleted", "create nobody@none"]);
     run.published().is("Reelecting b@+0 by gone", &["publish b@+0 .2"]);
     run.published().is("Elected b@+0", &["tell LeaderChanged gone b after a", "mirror b@+0"]).rests();
 }

@@ -87,6 +87,6 @@ fn contest_by_deletion_backs_off_as_well() {
     }
     run.slice_deleted();
     run.is("Elected a@+2", &["tell EndpointSliceDeleted", "tell PublicationContested"]);
-    run.wakes_after(1_000).is("Elected a@+2", &["create nobody@+1"]);
+    run.wakes_after(1_000).is("Elected a@+2", &["create nobody@none"]);
     run.tell(Event::ServerBack).is_silent();
 }

@@ -2,7 +2,7 @@
 
 use machine::{Cause, Departure, Event, Policy};
 
-use crate::support::{Run, pod, policy, secs};
+use crate::support::{Facts, Run, pod, policy, secs, slice};
 
 /// a terminates, and nobody can follow.
 fn terminating() -> Run {
@@ -141,4 +141,13 @@ fn draining_unready_while_paused_stays_published() {
     run.paused().is("Elected a@7", &["tell Paused"]);
     run.wait(60_000).tell(Event::DeadlineReached).is_silent();
     run.tell(Event::Resumed).is("Reelecting b@8 by unready", &["tell Resumed", "publish b@8 .2"]);
+}
+
+#[test]
+fn draining_unready_withdrawn_by_another_replica_is_not_put_back() {
+    let mut run = unready();
+    run.observed(slice("a", 7).empty(), Facts::Newer).is("Reelecting b@8 by unready", &["publish b@8 .2"]);
+    let mut run = unready();
+    run.gone("b").observed(slice("a", 7).empty(), Facts::Newer);
+    run.is("Leaderless", &["tell NoReadyPods", "mirror nobody@7"]).rests();
 }

@@ -26,7 +26,7 @@ fn i3_a_higher_mirrored_epoch_is_gone_beyond() {
     let mirrored = Some(Epoch(START.as_secs() + 500));
     let standing = Standing { mirrored, ..run.standing(None) };
     run.tell(Event::Synced { members: vec![pod("a").ready().version(1).0], standing });
-    run.is("Reelecting a@+501 by recovery", &["create nobody@+500"]);
+    run.is("Reelecting a@+501 by recovery", &["create nobody@none"]);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn i3_no_epoch_seen_meanwhile_is_forgotten_when_one_is_given_back() {
     let later = START.as_secs() + 50;
     run.observed(slice("b", later), Facts::Newer).is("Elected b@+50", &[]);
     run.slice_deleted();
-    run.publish_failed(Outcome::Gone).is("Elected b@+51", &["create nobody@+50"]);
+    run.publish_failed(Outcome::Gone).is("Elected b@+51", &["create nobody@none"]);
 }
 
 #[test]
@@ -123,4 +123,12 @@ fn i3_a_term_that_another_replica_published_below_one_we_had_spent_is_kept() {
     run.gone("b").is("Reelecting c@9 by gone", &[]);
     run.wakes_after(20).publish_failed(Outcome::Unreachable);
     run.observed(slice("c", 8), Facts::Newer).is("Elected c@8", &["mirror c@8"]).rests();
+}
+
+#[test]
+fn i3_a_forged_leader_of_a_term_that_we_wrote_is_not_adopted() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+    run.gone("a").publish_failed(Outcome::Unknown);
+    run.wakes_after(20).read(Some(slice("c", 8).ours()), Facts::Newer);
+    run.is("Reelecting b@+0 by gone", &["publish b@+0 .2"]);
 }

@@ -144,7 +144,7 @@ fn initial_synced_without_pods_creates_the_slice_empty() {
 fn synced_again_with_the_slice_lost_keeps_who_leads_in_a_new_term() {
     let mut run = Run::led(Policy::default(), [pod("b").ready(), pod("a").ready()]);
     run.synced([pod("b").ready(), pod("a").ready()], None);
-    run.is("Reelecting b@+0 by recovery", &["create nobody@7"]);
+    run.is("Reelecting b@+0 by recovery", &["create nobody@none"]);
     run.published().is("Reelecting b@+0 by recovery", &["publish b@+0 .2"]);
     run.published().is("Elected b@+0", &["mirror b@+0"]);
 }

@@ -120,7 +120,7 @@ fn unblocked_decides_as_at_synced() {
     let mut run = run();
     run.blocked_by_service().removed();
     run.gone("a");
-    run.unblocked(None).is("Reelecting b@+0 by recovery", &["create nobody@7"]);
+    run.unblocked(None).is("Reelecting b@+0 by recovery", &["create nobody@none"]);
     run.published().published();
     run.is("Elected b@+0", &["tell LeaderRecovered recovery b", "mirror b@+0"]).rests();
 }

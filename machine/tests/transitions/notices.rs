@@ -84,7 +84,7 @@ fn what_needs_no_write_is_told_by_the_lease_holder() {
     run.ready(pod("a")).is("Elected a@7", &[]);
     run.paused().is("Elected a@7", &[]);
     run.tell(Event::Resumed).is("Elected a@7", &[]);
-    run.slice_deleted().is("Elected a@+0", &["create nobody@7"]);
+    run.slice_deleted().is("Elected a@+0", &["create nobody@none"]);
 }
 
 #[test]

@@ -178,10 +178,10 @@ fn an_edit_while_draining_is_confirmed_then_repaired() {
 #[test]
 fn a_slice_deleted_is_created_anew_with_a_new_term() {
     let mut run = run();
-    run.slice_deleted().is("Elected a@+0", &["tell EndpointSliceDeleted", "create nobody@7"]);
+    run.slice_deleted().is("Elected a@+0", &["tell EndpointSliceDeleted", "create nobody@none"]);
     run.published().is("Elected a@+0", &["publish a@+0 .1"]);
     run.published().is("Elected a@+0", &["mirror a@+0"]).rests();
-    run.wait(1).slice_deleted().is("Elected a@+1", &["tell EndpointSliceDeleted", "create nobody@+0"]);
+    run.wait(1).slice_deleted().is("Elected a@+1", &["tell EndpointSliceDeleted", "create nobody@none"]);
 }
 
 #[test]

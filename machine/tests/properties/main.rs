@@ -1,0 +1,124 @@
+//! Random histories against the design's invariants, as far as the machine alone can keep them.
+//!
+//! A failing history is shrunk, and printed with its seed. `ELECTION_SEED=<seed>` repeats a run,
+//! `ELECTION_CASES=<n>` sets the number of histories of each test.
+
+mod ops;
+mod replica;
+mod server;
+mod world;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use machine::Phase;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+
+use ops::Op;
+use world::World;
+
+thread_local! {
+    /// The transitions that the histories of this test have been through.
+    pub(crate) static ARROWS: RefCell<BTreeSet<(Phase, Phase)>> = const { RefCell::new(BTreeSet::new()) };
+    /// What happened, step by step, if somebody wants to know.
+    static TRANSCRIPT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    /// Failures are expected: a history is being shrunk.
+    static IS_SHRINKING: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) fn transcribe(line: impl FnOnce() -> String) {
+    TRANSCRIPT.with_borrow_mut(|transcript| {
+        if let Some(transcript) = transcript {
+            transcript.push(line());
+        }
+    });
+}
+
+/// Shrinking fails hundreds of times; only the last one is worth a message.
+fn quieten_shrinking() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !IS_SHRINKING.get() {
+                loud(info);
+            }
+        }));
+    });
+}
+
+/// What happens in a history that fails.
+fn transcript(replicas: usize, ops: &[Op]) -> String {
+    TRANSCRIPT.set(Some(Vec::new()));
+    let _ = std::panic::catch_unwind(|| live(replicas, ops));
+    TRANSCRIPT.take().unwrap_or_default().join("\n")
+}
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// One history: what happens, then peace.
+fn live(replicas: usize, ops: &[Op]) -> World {
+    let mut world = World::new(replicas);
+    for op in ops {
+        world.run(op);
+    }
+    world.settle();
+    for replica in &world.replicas {
+        replica.check_replay(ops.len() % 16 == 0);
+    }
+    world
+}
+
+fn check(replicas: usize, length: std::ops::Range<usize>) {
+    let seed = from_env("ELECTION_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |now| u64::from(now.subsec_nanos()))
+    });
+    let cases = from_env("ELECTION_CASES").unwrap_or(25_000);
+    let config = Config {
+        cases: u32::try_from(cases).expect("a reasonable number"),
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        max_shrink_iters: 100_000,
+        ..Config::default()
+    };
+    let histories = proptest::collection::vec(ops::op(), length);
+    quieten_shrinking();
+    IS_SHRINKING.set(true);
+    let result = TestRunner::new(config).run(&histories, |ops| {
+        live(replicas, &ops);
+        Ok::<_, TestCaseError>(())
+    });
+    let failure = match result {
+        Ok(()) => None,
+        Err(TestError::Abort(why)) => Some(why.to_string()),
+        Err(TestError::Fail(why, ops)) => Some(format!(
+            "{why}\nELECTION_SEED={seed}, {replicas} replicas, this history:\n{ops:?}\n{}",
+            transcript(replicas, &ops)
+        )),
+    };
+    IS_SHRINKING.set(false);
+    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+}
+
+#[test]
+fn short_histories_of_one_replica() {
+    check(1, 1..20);
+}
+
+#[test]
+fn long_histories_of_one_replica() {
+    check(1, 20..100);
+}
+
+#[test]
+fn short_histories_of_two_replicas() {
+    check(2, 1..30);
+}
+
+#[test]
+fn long_histories_of_two_replicas() {
+    check(2, 30..120);
+}
