@@ -56,7 +56,10 @@ async fn a_selector_on_the_leader_service_goes_and_so_do_the_slices_that_came_of
     stage.edit_service("orders-leader", &json!({ "spec": { "selector": { "app": "orders" } } })).await?;
     stage
         .until_leader_service("orders", |service| {
-            service.spec.as_ref().is_some_and(|spec| spec.selector.as_ref().is_none_or(|all| all.is_empty()))
+            service
+                .spec
+                .as_ref()
+                .is_some_and(|spec| spec.selector.as_ref().is_none_or(std::collections::BTreeMap::is_empty))
         })
         .await?;
     stage.is_gone(&before).await?;
