@@ -246,8 +246,8 @@ async fn without(resource: &str, verb: &str) -> Result<()> {
             && entry.resource == resource
             && ![401, 403].contains(&entry.code)
     };
-    let used = audit.until(SOON, |entries| entries.iter().any(is_granted)).await;
-    used.with_context(|| format!("{verb} on {resource} was needed, and is not used when granted"))?;
+    let granted = audit.until(SOON, |entries| entries.iter().any(is_granted)).await;
+    granted.with_context(|| format!("{verb} on {resource} was needed, and is not used when granted"))?;
     controller.stop()
 }
 

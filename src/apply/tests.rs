@@ -252,16 +252,16 @@ impl Server {
     fn new(script: impl Fn(&str) -> Script + Send + Sync + 'static) -> Self {
         let (asked, peak) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
         let (script, open) = (Arc::new(script), Arc::new(AtomicUsize::new(0)));
-        let (heard, most) = (asked.clone(), peak.clone());
+        let (log, most) = (asked.clone(), peak.clone());
         let service = service_fn(move |request: http::Request<Body>| {
-            let (script, open, heard, most) = (script.clone(), open.clone(), heard.clone(), most.clone());
+            let (script, open, log, most) = (script.clone(), open.clone(), log.clone(), most.clone());
             async move {
                 most.fetch_max(open.fetch_add(1, SeqCst) + 1, SeqCst);
                 let (head, body) = request.into_parts();
                 let body = body.collect_bytes().await?;
                 let path = head.uri.path().to_owned();
                 let reply = script(&path);
-                heard.lock().unwrap().push((
+                log.lock().unwrap().push((
                     head.method,
                     path,
                     serde_json::from_slice(&body).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Failed requests, as people read of them in the log: each kind once, and again after a while if it goes on.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,11 +33,11 @@ impl Failures {
             Kind::Throttled(_) | Kind::Unknown | Kind::Unreachable | Kind::Refused { .. } => {
                 self.said.retain(|_, said| said.elapsed() < SAY_EVERY);
                 let which = (what, namespace.to_owned(), category);
-                if self.said.contains_key(&which) {
-                    debug!(namespace, outcome = category, "{what} failed: {failure}");
-                } else {
-                    self.said.insert(which, Instant::now());
+                if let Entry::Vacant(entry) = self.said.entry(which) {
+                    entry.insert(Instant::now());
                     warn!(namespace, outcome = category, "{what} failed: {failure}");
+                } else {
+                    debug!(namespace, outcome = category, "{what} failed: {failure}");
                 }
             }
         }
