@@ -126,6 +126,8 @@ pub(crate) struct Managed {
     authority: Option<Observed>,
     /// When what led to the next write happened.
     triggered: Option<Timestamp>,
+    /// The source as it was when the last write of the authority slice was ordered.
+    drafted_for: Option<Arc<Source>>,
     service: LeaderService,
     second: Second,
     /// A foreign slice stands in our place.
@@ -209,6 +211,7 @@ impl Managed {
             highest_epoch: None,
             authority: None,
             triggered: None,
+            drafted_for: None,
             service: LeaderService::default(),
             second: Second::default(),
             foreign: None,
@@ -360,6 +363,7 @@ impl Managed {
         match draft.slice().filter(|_| is_sound) {
             None => out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Unreachable }),
             Some(slice) => {
+                self.drafted_for = Some(self.view.source.clone());
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
                 let request =
@@ -810,10 +814,15 @@ impl Managed {
                 let (place, family) = (self.place(cx.identity), self.first_family());
                 let observed = observe(&slice, &place, family, &cx.identity.replica, cx.at);
                 let version = observed.publication.version;
+                let published = Some(observed.publication.clone());
                 if self.is_newer(&observed) {
                     self.authority = Some(observed);
                 }
                 out.events.push(Event::Published { id, version });
+                // The Service changed while this was on its way: it may ask for other labels by now.
+                if self.drafted_for.as_ref().is_none_or(|source| !Arc::ptr_eq(source, &self.view.source)) {
+                    out.events.push(Event::PublicationObserved { published, horizon: cx.horizon, by: None });
+                }
                 self.routes(&slice, out);
             }
             Ok(_) => {

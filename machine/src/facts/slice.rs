@@ -131,6 +131,7 @@ impl Facts {
         let Some(publication) = published else { return self.vanished(at, source, step) };
         let is_read = matches!(source, Source::Read);
         if !is_read && publication.version <= self.newest {
+            self.judge_anew(publication);
             return Sight::Nothing;
         }
         if let Life::Blocked { by: crate::Obstruction::Service(_), clear } = &mut self.life {
@@ -175,6 +176,16 @@ impl Facts {
         };
         self.know(Slice::Present(publication));
         sight
+    }
+
+    /// The same slice in another light: its Service asks for other labels or another owner by now. The write rule
+    /// does the rest.
+    fn judge_anew(&mut self, publication: &Publication) {
+        if let Slice::Present(known) = &mut self.slice
+            && known.version == publication.version
+        {
+            known.intact = publication.intact;
+        }
     }
 
     /// Notes the epoch of a publication, unless it is one that nobody can have reached.

@@ -1,6 +1,6 @@
 //! What the watch shows of the slice when others write it, too.
 
-use machine::{Cause, Departure, Event, Policy, Shown};
+use machine::{Cause, Departure, Event, Policy, Publication, Shown, Version};
 
 use crate::support::{Facts, Run, endpoint, pod, policy, secs, slice};
 
@@ -191,6 +191,23 @@ fn what_is_not_newer_is_no_news() {
     let now = run.election.published().cloned();
     run.tell(Event::PublicationObserved { published: now, horizon: machine::Version(0), by: None })
         .is_silent();
+}
+
+#[test]
+fn the_same_slice_is_repaired_once_its_service_asks_for_other_labels() {
+    let mut run = run();
+    let judged = |run: &mut Run, intact| {
+        let published = run.election.published().cloned().map(|now| Publication { intact, ..now });
+        let event = Event::PublicationObserved { published, horizon: Version(0), by: Some("kubectl".into()) };
+        run.tell(event);
+    };
+    for _ in 0..5 {
+        // However often: nobody contests what the slice says.
+        judged(&mut run, false);
+        run.is("Elected a@7", &["publish a@7 .1"]).published().is("Elected a@7", &[]).rests();
+    }
+    judged(&mut run, true);
+    run.is_silent();
 }
 
 #[test]
