@@ -66,7 +66,7 @@ pub(crate) enum Errand {
     /// The election's read of a pod.
     Confirm { id: OrderId, name: String, uid: String },
     /// The election's removal of what we own.
-    Remove { id: OrderId },
+    Remove { id: OrderId, scope: Scope, targets: Vec<Target> },
     /// A notice of the election's.
     Notify { id: OrderId },
     /// A write of the leader Service.
@@ -330,7 +330,8 @@ impl Managed {
                 }
                 Effect::Remove { id, scope } => {
                     let targets = self.targets(scope, cx.identity);
-                    out.errands.push((Errand::Remove { id }, Request::Delete(targets)));
+                    let errand = Errand::Remove { id, scope, targets: targets.clone() };
+                    out.errands.push((errand, Request::Delete(targets)));
                 }
             }
         }
@@ -392,6 +393,22 @@ impl Managed {
             }
         }
         targets
+    }
+
+    /// These objects are no more.
+    fn forget(&mut self, removed: &[Target]) {
+        let is_gone = |uid: Option<&str>| removed.iter().any(|target| uid.unwrap_or_default() == target.uid);
+        self.service.observed.take_if(|service| is_gone(service.metadata.uid.as_deref()));
+        self.authority.take_if(|slice| is_gone(slice.extras.uid.as_deref()));
+        self.second.observed.take_if(|slice| is_gone(slice.extras.uid.as_deref()));
+    }
+
+    /// Whether anything is left to be removed: what was being made when the removal was ordered stands by now, or
+    /// may do so soon.
+    fn has_left(&self, scope: Scope) -> bool {
+        let slices = self.authority.is_some() || self.second.observed.is_some() || self.second.open;
+        let service = self.service.observed.is_some() || self.service.open;
+        slices || scope == Scope::Everything && service
     }
 
     /// Brings the leader Service and the second slice in line with what is wanted.
@@ -730,10 +747,10 @@ impl Managed {
                 Err(failure) if failure.kind != Kind::NotFound => Event::ConfirmFailed { id },
                 Ok(_) | Err(_) => Event::Confirmed { id, member: cx.member(&uid, &self.view) },
             }),
-            Errand::Remove { id } => out.events.push(match result {
+            Errand::Remove { id, scope, targets } => out.events.push(match result {
                 Ok(_) => {
-                    self.authority = None;
-                    Event::Removed { id }
+                    self.forget(&targets);
+                    if self.has_left(scope) { Event::RemoveFailed { id } } else { Event::Removed { id } }
                 }
                 Err(_) => Event::RemoveFailed { id },
             }),
