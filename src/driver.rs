@@ -411,3 +411,6 @@ fn key(namespace: &str, name: &str) -> Key {
 fn names_of(metadata: &ObjectMeta) -> (String, String) {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;
