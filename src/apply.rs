@@ -4,6 +4,10 @@
 //! a webhook that hangs on Services can never delay a failover. The deciding task keeps at most one write open
 //! per object, so a lane's queue is bounded by the number of objects; notices alone may pile up and are cut.
 
+mod call;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -11,9 +15,6 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::ObjectList;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -22,7 +23,8 @@ use tracing::{debug, info};
 
 use crate::failure::Failure;
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
-use crate::names::FIELD_MANAGER;
+
+use call::{Call, Metadata};
 
 /// Every publication has this long. A healthy API server answers in 4 ms; one that does not answer in a second
 /// is asked again on what may be another connection.
@@ -107,6 +109,10 @@ pub(crate) struct Order<T> {
 pub(crate) struct Answer<T> {
     /// What the order was for.
     pub(crate) purpose: T,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// Method and kind of the request.
+    pub(crate) what: &'static str,
     /// What came of it.
     pub(crate) result: Result<Reply, Failure>,
     /// How long it waited for its turn, and how long the API server took.
@@ -208,7 +214,7 @@ impl<T: Send + 'static> Apply<T> {
         self.running.spawn(async move {
             let Order { purpose, namespace, request } = order;
             let begun = Instant::now();
-            let limit = request.time_limit();
+            let (limit, what) = (request.time_limit(), request.what());
             let result = if dry_run && request.is_write() {
                 info!(dry_run, namespace, "would send: {request}");
                 Ok(request.pretend())
@@ -218,7 +224,7 @@ impl<T: Send + 'static> Apply<T> {
                     Err(_) => Err(Failure::timeout(limit)),
                 }
             };
-            Answer { purpose, result, waited, took: begun.elapsed(), lane }
+            Answer { purpose, namespace, what, result, waited, took: begun.elapsed(), lane }
         });
     }
 }
@@ -242,6 +248,22 @@ impl Request {
         match self.lane() {
             LaneName::Publications => PUBLISH_TIMEOUT,
             LaneName::Side => SIDE_TIMEOUT,
+        }
+    }
+
+    /// Method and kind.
+    const fn what(&self) -> &'static str {
+        match self {
+            Self::CreateSlice(_) => "POST endpointslice",
+            Self::ReplaceSlice(_) => "PUT endpointslice",
+            Self::ReadSlice(_) => "GET endpointslice",
+            Self::ListSlices(_) => "LIST endpointslices",
+            Self::ReadPod(_) => "GET pod",
+            Self::CreateService(_) => "POST service",
+            Self::PatchService(..) => "PATCH service",
+            Self::ReadService(_) => "GET service",
+            Self::Delete(_) => "DELETE",
+            Self::Notify(_) => "POST event",
         }
     }
 
@@ -278,7 +300,7 @@ impl Request {
     }
 
     async fn send(self, client: &kube::Client, namespace: &str) -> Result<Reply, kube::Error> {
-        let call = Call { client, namespace };
+        let call = Call::new(client, namespace);
         match self {
             Self::CreateSlice(slice) => Ok(Reply::Slice(call.create(&*slice).await?)),
             Self::ReplaceSlice(slice) => Ok(Reply::Slice(call.replace(&*slice).await?)),
@@ -306,21 +328,20 @@ impl Request {
 
 impl std::fmt::Display for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = |name: &Option<String>| name.clone().unwrap_or_default();
+        let named = |name: &Option<String>| format!(" {}", name.as_deref().unwrap_or_default());
+        f.write_str(self.what())?;
         match self {
-            Self::CreateSlice(slice) => write!(f, "POST endpointslice {}", name(&slice.metadata.name)),
-            Self::ReplaceSlice(slice) => write!(f, "PUT endpointslice {}", name(&slice.metadata.name)),
-            Self::ReadSlice(slice) => write!(f, "GET endpointslice {slice}"),
-            Self::ListSlices(service) => write!(f, "LIST endpointslices of service {service}"),
-            Self::ReadPod(pod) => write!(f, "GET pod {pod}"),
-            Self::CreateService(service) => write!(f, "POST service {}", name(&service.metadata.name)),
-            Self::PatchService(service, _) => write!(f, "PATCH service {service}"),
-            Self::ReadService(service) => write!(f, "GET service {service}"),
+            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) => f.write_str(&named(&slice.metadata.name)),
+            Self::ListSlices(service) => write!(f, " of service {service}"),
+            Self::CreateService(service) => f.write_str(&named(&service.metadata.name)),
+            Self::ReadSlice(name)
+            | Self::ReadPod(name)
+            | Self::PatchService(name, _)
+            | Self::ReadService(name) => write!(f, " {name}"),
             Self::Delete(targets) => {
-                f.write_str("DELETE")?;
                 targets.iter().try_for_each(|target| write!(f, " {} {}", target.kind(), target.name))
             }
-            Self::Notify(event) => write!(f, "POST event {}", event.reason.as_deref().unwrap_or_default()),
+            Self::Notify(event) => f.write_str(&named(&event.reason)),
         }
     }
 }
@@ -344,87 +365,4 @@ impl Target {
 /// The object as it would be read back.
 fn same<K: Serialize, R: DeserializeOwned>(object: &K) -> Option<R> {
     serde_json::from_value(serde_json::to_value(object).ok()?).ok()
-}
-
-/// What is read of an answer that nobody needs.
-#[derive(serde::Deserialize)]
-struct Metadata {}
-
-/// The client and the namespace of one order.
-struct Call<'a> {
-    client: &'a kube::Client,
-    namespace: &'a str,
-}
-
-impl Call<'_> {
-    fn request<K: Resource<DynamicType = ()>>(&self) -> kube::core::Request {
-        kube::core::Request::new(K::url_path(&(), Some(self.namespace)))
-    }
-
-    async fn get<K: Resource<DynamicType = ()>, R: DeserializeOwned>(
-        &self,
-        name: &str,
-    ) -> Result<R, kube::Error> {
-        let request = self.request::<K>().get(name, &kube::api::GetParams::default());
-        self.client.request(request.map_err(kube::Error::BuildRequest)?).await
-    }
-
-    async fn create<K, R>(&self, object: &K) -> Result<Box<R>, kube::Error>
-    where
-        K: Resource<DynamicType = ()> + Serialize,
-        R: DeserializeOwned,
-    {
-        let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
-        let request = self.request::<K>().create(&post_params(), body);
-        self.client.request(request.map_err(kube::Error::BuildRequest)?).await.map(Box::new)
-    }
-
-    async fn replace<K, R>(&self, object: &K) -> Result<Box<R>, kube::Error>
-    where
-        K: Resource<DynamicType = ()> + Serialize,
-        R: DeserializeOwned,
-    {
-        let name = object.meta().name.as_deref().unwrap_or_default();
-        let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
-        let request = self.request::<K>().replace(name, &post_params(), body);
-        self.client.request(request.map_err(kube::Error::BuildRequest)?).await.map(Box::new)
-    }
-
-    async fn patch<K, R>(&self, name: &str, patch: &serde_json::Value) -> Result<Box<R>, kube::Error>
-    where
-        K: Resource<DynamicType = ()>,
-        R: DeserializeOwned,
-    {
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        let request = self.request::<K>().patch(name, &params, &Patch::Merge(patch));
-        self.client.request(request.map_err(kube::Error::BuildRequest)?).await.map(Box::new)
-    }
-
-    async fn slices_of(&self, service: &str) -> Result<Vec<SliceLite>, kube::Error> {
-        let params = ListParams::default().labels(&format!("{}={service}", crate::names::LABEL_SERVICE_NAME));
-        let request = self.request::<EndpointSlice>().list(&params).map_err(kube::Error::BuildRequest)?;
-        let list: ObjectList<SliceLite> = self.client.request(request).await?;
-        Ok(list.items)
-    }
-
-    /// Deletes exactly the object that was decided on; one that is gone already is no error.
-    async fn delete(&self, target: &Target) -> Result<(), kube::Error> {
-        let preconditions = Preconditions {
-            uid: Some(target.uid.clone()),
-            resource_version: Some(target.version.to_string()),
-        };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let request =
-            if target.is_service { self.request::<Service>() } else { self.request::<EndpointSlice>() };
-        let request = request.delete(&target.name, &params).map_err(kube::Error::BuildRequest)?;
-        match self.client.request_status::<serde::de::IgnoredAny>(request).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn post_params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }

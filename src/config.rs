@@ -541,13 +541,13 @@ mod tests {
     /// Variables of the process can be set for a child only.
     fn run_with(variables: &[(&str, &str)]) -> String {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "config::tests::child", "--ignored", "--nocapture"]);
+        child.args(["--exact", "config::tests::child", "--nocapture"]);
         let output = child.envs(variables.iter().copied()).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The child of the tests below; by itself it only shows that nothing panics.
     #[test]
-    #[ignore = "the child of the tests below"]
     fn child() {
         match parse("run --context flag") {
             Ok(Cli { command: Command::Run(run) }) => {

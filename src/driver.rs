@@ -2,7 +2,9 @@
 //! which they arrive, steps the elections that they concern and hands their orders to the lanes; it never waits
 //! for the network.
 
+mod failures;
 mod gate;
+mod leftovers;
 mod pods;
 mod services;
 mod slices;
@@ -18,6 +20,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
+use self::failures::Failures;
+use self::leftovers::{Leftover, Unswept};
 use crate::apply::{Answer, Apply, Order, Reply, Request};
 use crate::clock::Clock;
 use crate::failure::{Failure, Kind};
@@ -74,6 +78,8 @@ impl From<(usize, Change<SliceLite>)> for Feed {
 pub(crate) enum Purpose {
     /// One Service's election, in this generation.
     Of(Key, u32, Errand),
+    /// The removal of an object of ours that nobody asks for.
+    Sweep(Leftover),
     /// Nobody waits for the answer.
     Loose,
 }
@@ -134,6 +140,9 @@ pub(crate) struct Driver {
     is_cut_off: bool,
     /// Sources that cannot have a leader and were told so, by UID.
     invalid: HashSet<String>,
+    /// What could not be removed yet.
+    unswept: Unswept,
+    failures: Failures,
 }
 
 impl Driver {
@@ -154,6 +163,8 @@ impl Driver {
             is_armed: false,
             is_cut_off: false,
             invalid: HashSet::new(),
+            unswept: Unswept::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -181,6 +192,7 @@ impl Driver {
                 Some(fact) = feed.recv() => self.told(fact),
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
                 _ = strays.tick() => self.look_for_strays(),
+                () = self.unswept.is_due() => self.sweep_again(),
             }
         }
         self.finish().await;
@@ -290,11 +302,11 @@ impl Driver {
 
     fn answered(&mut self, answer: Answer<Purpose>) {
         self.note_reachability(answer.result.as_ref().err());
-        let Purpose::Of(key, generation, errand) = answer.purpose else {
-            if let Err(failure) = answer.result {
-                tracing::debug!("a loose order failed: {failure}");
-            }
-            return;
+        self.note_failure(&answer);
+        let (key, generation, errand) = match answer.purpose {
+            Purpose::Of(key, generation, errand) => (key, generation, errand),
+            Purpose::Sweep(leftover) => return self.unswept.answered(leftover, &answer.result),
+            Purpose::Loose => return,
         };
         if let Errand::Confirm { name, uid, .. } = &errand {
             self.confirmed(&key, name, uid, &answer.result);
@@ -333,7 +345,20 @@ impl Driver {
         self.is_cut_off = is_cut_off;
     }
 
+    /// Writes of slices and leader Services that fail are reported with their Service, where it is known what
+    /// follows; everything else here, so that a missing right shows whatever it was needed for.
+    fn note_failure(&mut self, answer: &Answer<Purpose>) {
+        let Err(failure) = &answer.result else { return };
+        match &answer.purpose {
+            Purpose::Of(_, _, Errand::Publish { .. } | Errand::LeaderService { .. }) => {}
+            Purpose::Of(..) | Purpose::Sweep(_) | Purpose::Loose => {
+                self.failures.note(answer.what, &answer.namespace, failure);
+            }
+        }
+    }
+
     fn server_back(&mut self) {
+        self.unswept.hurry();
         let keys: Vec<_> = self
             .world
             .namespaces

@@ -52,6 +52,10 @@ impl Failure {
     #[must_use]
     pub(crate) fn of(error: &kube::Error) -> Self {
         match error {
+            // The server's own word for this, "Unauthorized", helps nobody.
+            kube::Error::Api(status) if status.code == 401 => {
+                Self { kind: Kind::of(status), words: crate::client::explain(error).into() }
+            }
             kube::Error::Api(status) => {
                 Self { kind: Kind::of(status), words: status.message.as_str().into() }
             }

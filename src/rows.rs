@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use machine::{Departure, Event, Member, Pod, Reach, Timestamp, Version};
 
 pub use intern::Interner;
@@ -35,10 +36,10 @@ pub struct PodRow {
     pub node: Option<Arc<str>>,
     /// The object's version.
     pub version: Version,
-    /// When it was created.
-    pub created: Timestamp,
-    /// When its Ready condition last changed; if it has none, when it was created.
-    pub ready_changed: Timestamp,
+    /// Seconds since 1970, as Kubernetes has them: half the size of a time.
+    created: u32,
+    /// Likewise: when its Ready condition last changed; if it has none, when it was created.
+    ready_changed: u32,
     /// Higher leads first.
     pub priority: i32,
     /// Phase Running and condition Ready True.
@@ -75,7 +76,7 @@ impl PodRow {
         let PodLite { metadata, spec, status } = lite;
         let pod = Pod::new(metadata.name.as_deref()?, metadata.uid.as_deref()?);
         let asked = metadata.annotations.as_ref().map(annotations::parse_pod).unwrap_or_default();
-        let created = metadata.creation_timestamp.as_ref().map(|time| timestamp(time.0)).unwrap_or_default();
+        let created = metadata.creation_timestamp.as_ref().map(seconds).unwrap_or_default();
         let ready = status.ready_condition();
         let changed = ready.and_then(|ready| ready.last_transition_time.as_ref());
         let phase = status.phase.as_deref().unwrap_or_default();
@@ -86,7 +87,7 @@ impl PodRow {
             node: spec.node_name.as_deref().filter(|node| !node.is_empty()).map(|node| interner.text(node)),
             version: version(metadata),
             created,
-            ready_changed: changed.map_or(created, |time| timestamp(time.0)),
+            ready_changed: changed.map_or(created, seconds),
             terminated: terminated(lite).map(|at| NonZeroU64::new(at.0).unwrap_or(NonZeroU64::MIN)),
             priority: asked.priority,
             ready: phase == "Running" && ready.is_some_and(|ready| ready.status.as_deref() == Some("True")),
@@ -154,9 +155,9 @@ impl PodRow {
         Member {
             pod: self.pod.clone(),
             version: self.version,
-            created: self.created,
+            created: Timestamp::from_secs(self.created.into()),
             ready: self.ready,
-            ready_changed: self.ready_changed,
+            ready_changed: Timestamp::from_secs(self.ready_changed.into()),
             terminating: self.terminated.is_some(),
             excluded: self.excluded,
             priority: self.priority,
@@ -209,6 +210,11 @@ pub fn event_for(old: Option<&Member>, new: Member) -> Option<Event> {
     } else {
         Event::PodUnready { member: new }
     })
+}
+
+/// Times before 1970 and after 2106 are none that an API server gives.
+fn seconds(time: &Time) -> u32 {
+    u32::try_from(timestamp(time.0).as_secs()).unwrap_or(u32::MAX)
 }
 
 fn terminated(lite: &PodLite) -> Option<Timestamp> {

@@ -49,6 +49,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use decode::status as status_of_answer;
 pub use status::{Phase, WatchState, WatchStatus};
 
 use decode::{Line, Named, Page};

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tracing::{info, warn};
 
-use super::{Driver, loose, names_of};
+use super::leftovers::sweep;
+use super::{Driver, names_of};
 use crate::annotations;
-use crate::apply::{Request, Target};
+use crate::apply::Target;
 use crate::kinds::{SliceLite, version};
 use crate::managed::Key;
 use crate::names::{LABEL_SERVICE_NAME, LABEL_SOURCE_SERVICE};
@@ -111,7 +112,7 @@ impl Driver {
         }
         let target = Target::of(true, &service.metadata);
         info!(namespace, service = name, "removing a leader Service that no Service asks for");
-        self.apply.submit(loose(namespace, Request::Delete(vec![target])));
+        self.apply.submit(sweep(namespace, target));
     }
 
     pub(super) fn sweep_slice(&mut self, namespace: &str, name: &str) {
@@ -123,7 +124,7 @@ impl Driver {
         }
         let target = Target::of(false, &slice.metadata);
         info!(namespace, slice = name, "removing a leader slice that no Service asks for");
-        self.apply.submit(loose(namespace, Request::Delete(vec![target])));
+        self.apply.submit(sweep(namespace, target));
     }
 
     pub(super) fn sweep_name(&mut self, namespace: &str, leader_service: &str) {

@@ -135,7 +135,7 @@ fn name(metadata: &Metadata, error: &serde_json::Error) -> Named {
 }
 
 /// What a refusal says; servers answer with a `Status`, what is between us and them with anything.
-pub(super) fn status(body: &[u8], code: StatusCode) -> Status {
+pub(crate) fn status(body: &[u8], code: StatusCode) -> Status {
     /// Enough of an HTML page to recognise the proxy that sent it.
     const SHOWN: usize = 200;
     serde_json::from_slice(body).ok().filter(|status: &Status| status.code != 0).unwrap_or_else(|| {

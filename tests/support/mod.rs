@@ -1,8 +1,16 @@
 //! A stage for one test: a namespace of its own on the shared control plane, and the real controller in it,
 //! running as a ServiceAccount with the rights that `deploy/` gives and no others.
 
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "every test binary uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    clippy::unused_async,
+    reason = "every test binary uses a part of it"
+)]
 
+mod acts;
 mod record;
 mod store;
 
@@ -17,6 +25,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
+pub use acts::Written;
 pub use record::{ENABLED, SOURCE_SERVICE, leaders};
 
 /// How long anything may take that should take milliseconds: long enough for a machine that is busy with other

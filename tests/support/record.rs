@@ -35,8 +35,8 @@ impl Stage {
     }
 
     /// Another Service that opts in, with a pod. The controller hears of both after all that happened before, by the
-    /// same watches, and its last write for them is in the log when this returns.
-    async fn marker(&self) -> Result<()> {
+    /// same watches, and its last write for them is in the log when this returns. Its name.
+    pub(super) async fn marker(&self) -> Result<String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("marker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let leader_service = format!("{name}-leader");
@@ -47,7 +47,8 @@ impl Stage {
         let mirrored = |entry: &lab::Entry| {
             entry.user == user && entry.verb == "patch" && entry.name == leader_service && entry.code == 200
         };
-        self.audit.until(SOON, |entries| entries.iter().any(mirrored)).await.map(drop)
+        self.audit.until(SOON, |entries| entries.iter().any(mirrored)).await?;
+        Ok(name)
     }
 
     /// Waits until the audit log has all that was answered before this call: entries are written right after the

@@ -116,6 +116,15 @@ impl Facts {
         self.know(Slice::Present(publication));
     }
 
+    /// The same slice may no longer be as it should be, because the source Service asks for something else now.
+    fn look_again(&mut self, publication: &Publication) {
+        if let Slice::Present(known) = &mut self.slice
+            && known.version == publication.version
+        {
+            known.intact = publication.intact;
+        }
+    }
+
     /// The slice is, or was, this.
     pub(super) fn observe(
         &mut self,
@@ -131,7 +140,7 @@ impl Facts {
         let Some(publication) = published else { return self.vanished(at, source, step) };
         let is_read = matches!(source, Source::Read);
         if !is_read && publication.version <= self.newest {
-            self.judge_anew(publication);
+            self.look_again(publication);
             return Sight::Nothing;
         }
         if let Life::Blocked { by: crate::Obstruction::Service(_), clear } = &mut self.life {
@@ -176,16 +185,6 @@ impl Facts {
         };
         self.know(Slice::Present(publication));
         sight
-    }
-
-    /// The same slice in another light: its Service asks for other labels or another owner by now. The write rule
-    /// does the rest.
-    fn judge_anew(&mut self, publication: &Publication) {
-        if let Slice::Present(known) = &mut self.slice
-            && known.version == publication.version
-        {
-            known.intact = publication.intact;
-        }
     }
 
     /// Notes the epoch of a publication, unless it is one that nobody can have reached.

@@ -1,6 +1,6 @@
 //! What the watch shows of the slice when others write it, too.
 
-use machine::{Cause, Departure, Event, Policy, Publication, Shown, Version};
+use machine::{Cause, Departure, Event, Policy, Shown};
 
 use crate::support::{Facts, Run, endpoint, pod, policy, secs, slice};
 
@@ -194,26 +194,17 @@ fn what_is_not_newer_is_no_news() {
 }
 
 #[test]
-fn the_same_slice_is_repaired_once_its_service_asks_for_other_labels() {
-    let mut run = run();
-    let judged = |run: &mut Run, intact| {
-        let published = run.election.published().cloned().map(|now| Publication { intact, ..now });
-        let event = Event::PublicationObserved { published, horizon: Version(0), by: Some("kubectl".into()) };
-        run.tell(event);
-    };
-    for _ in 0..5 {
-        // However often: nobody contests what the slice says.
-        judged(&mut run, false);
-        run.is("Elected a@7", &["publish a@7 .1"]).published().is("Elected a@7", &[]).rests();
-    }
-    judged(&mut run, true);
-    run.is_silent();
-}
-
-#[test]
 fn a_takeover_by_another_replica_during_tolerance_is_adopted() {
     let tolerant = policy(|policy| policy.failover_min_delay = secs(5));
     let mut run = Run::led(tolerant, [pod("a").ready(), pod("b").ready()]);
     run.unready(pod("a"));
     run.observed(slice("b", 8), Facts::Older).is("Elected b@8", &["mirror b@8"]).by(Cause::Adopted);
+}
+
+#[test]
+fn a_slice_that_the_source_asks_to_be_different_is_repaired_in_its_term() {
+    let mut run = run();
+    let version = run.election.published().map(|published| published.version.0).unwrap_or_default();
+    run.observed(slice("a", 7).ours().damaged().version(version), Facts::Newer);
+    run.is("Elected a@7", &["publish a@7 .1"]);
 }

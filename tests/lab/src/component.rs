@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::{task, time};
 
 use crate::connection::Connection;
+use crate::ports;
 use crate::process::{Process, last_lines};
 
 /// Longer than a start ever took, also on a machine that builds something else meanwhile.
@@ -162,11 +161,7 @@ impl Probe {
 }
 
 async fn etcd_is_healthy(port: u16) -> Result<bool> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer.contains(r#""health":"true""#))
+    Ok(ports::get(port, "/health").await?.contains(r#""health":"true""#))
 }
 
 async fn api_server_is_ready(connection: &Connection, index: usize) -> Result<bool> {

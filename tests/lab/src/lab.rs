@@ -50,7 +50,7 @@ impl Lab {
         let client = connection.client().await?;
         let object = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
         Api::<NamespaceObject>::all(client.clone()).create(&PostParams::default(), &object).await?;
-        Ok(Namespace { name, client, connection })
+        Ok(Namespace { name, client, connection: Some(connection) })
     }
 }
 
@@ -59,10 +59,23 @@ impl Lab {
 pub struct Namespace {
     name: String,
     client: Client,
-    connection: Arc<Connection>,
+    /// None in a cluster that is not the lab's.
+    connection: Option<Arc<Connection>>,
 }
 
 impl Namespace {
+    /// A namespace that exists in any cluster, the lab's or not.
+    #[must_use]
+    pub fn of_cluster(client: Client, name: &str) -> Self {
+        Self { name: name.into(), client, connection: None }
+    }
+
+    /// Another namespace of the same cluster, which exists.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        Self { name: name.into(), ..self.clone() }
+    }
+
     /// Its name, unique in the control plane.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -76,9 +89,12 @@ impl Namespace {
     }
 
     /// How to reach the control plane.
+    ///
+    /// # Panics
+    /// If the cluster is not the lab's.
     #[must_use]
     pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
+        self.connection.as_ref().expect("a namespace of the lab")
     }
 
     /// The objects of a kind in it.
@@ -126,9 +142,9 @@ impl Namespace {
 
     /// The administrator's kubeconfig with this namespace as default.
     pub fn kubeconfig_admin(&self) -> Result<PathBuf> {
-        let token = crate::Token::Inline(self.connection.admin_token.clone());
-        let content =
-            self.connection.kubeconfig(self.connection.url(0), crate::Authority::Inline, &token, &self.name);
-        self.connection.write_kubeconfig("admin", &content)
+        let connection = self.connection();
+        let token = crate::Token::Inline(connection.admin_token.clone());
+        let content = connection.kubeconfig(connection.url(0), crate::Authority::Inline, &token, &self.name);
+        connection.write_kubeconfig("admin", &content)
     }
 }

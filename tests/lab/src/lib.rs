@@ -24,6 +24,7 @@ mod bulk;
 mod component;
 mod connection;
 mod controlplane;
+pub mod demo;
 mod directory;
 mod forwarder;
 mod history;

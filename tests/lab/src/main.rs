@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use lab::demo::{self, Screen};
 use lab::{Assets, ControlPlane, Options};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task;
 
 /// A real Kubernetes control plane on this machine, without containers.
@@ -24,6 +26,8 @@ enum Command {
     },
     /// Only build etcd, kube-apiserver and kubectl into the user's cache
     Build,
+    /// Show what the controller does, on a real API server, and check it
+    Demo(demo::Arguments),
 }
 
 #[tokio::main]
@@ -35,7 +39,31 @@ async fn main() -> Result<()> {
             println!("{}", assets.directory().display());
             Ok(())
         }
+        Command::Demo(arguments) => {
+            let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;
+            // Not by returning: a build of the lab that was interrupted may hold a thread for minutes.
+            std::process::exit(outcome.code().into());
+        }
     }
+}
+
+/// A message for each SIGINT and SIGTERM.
+fn told_to_stop() -> Result<mpsc::UnboundedReceiver<()>> {
+    let (mut interrupted, mut terminated) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (sender, receiver) = mpsc::unbounded_channel();
+    task::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+            if sender.send(()).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
 }
 
 async fn up(options: Options) -> Result<()> {

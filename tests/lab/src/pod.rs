@@ -44,6 +44,12 @@ impl Pod {
         &self.uid
     }
 
+    /// When it was created, in whole seconds.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
     /// Its first address, which it has from its first report on.
     #[must_use]
     pub fn ip(&self) -> IpAddr {

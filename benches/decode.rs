@@ -1,0 +1,155 @@
+//! How long it takes from a line of the pod watch to what the machine is told of it, and what a pod costs in memory
+//! from then on. No control plane.
+//!
+//! The floor is the same parser that only looks where each value ends.
+//!
+//! `cargo bench --bench decode [-- --rounds N] [--json FILE]`
+
+#![allow(missing_docs, reason = "a program")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use support::{Figure, number, report};
+use zen_lead::annotations::PortsMode;
+use zen_lead::kinds::{PodLite, ServiceLite};
+use zen_lead::rows::{Interner, PodRow, View, event_for};
+use zen_lead::service::Source;
+
+/// A sample is the mean of so many in a row: the clock itself takes some 25 ns.
+const BATCH: u32 = 100;
+
+/// The line of a watch, as the controller reads it.
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+enum Line {
+    Modified(PodLite),
+}
+
+fn main() -> Result<()> {
+    let bytes = bytes_per_row(100_000)?;
+    let rounds = number("--rounds", 1_000)?;
+    let (ready, unready) = (line(true), line(false));
+    println!("a line of {} bytes", ready.len());
+    let view = view()?;
+    let mut interner = Interner::default();
+    let mut rows = Vec::new();
+    for line in [&ready, &unready] {
+        rows.push(row(&decode(line)?, &mut interner)?);
+    }
+    let pod = decode(&ready)?;
+
+    // One after another in each round, so that all of them see the same noise.
+    let mut samples: [Vec<f64>; 5] = Default::default();
+    for _ in 0..rounds {
+        samples[0].push(nanos(|_| serde_json::from_slice::<IgnoredAny>(black_box(&ready)).is_ok()));
+        samples[1].push(nanos(|_| decode(black_box(&ready)).is_ok()));
+        samples[2].push(nanos(|_| PodRow::new(black_box(&pod), &mut interner).is_some()));
+        samples[3].push(nanos(|turn| {
+            let (old, new) = (&rows[turn % 2], &rows[(turn + 1) % 2]);
+            event_for(Some(&old.member(&view)), black_box(new).member(&view)).is_some()
+        }));
+        samples[4].push(nanos(|turn| {
+            let line = if turn % 2 == 0 { &unready } else { &ready };
+            let Ok(pod) = decode(black_box(line)) else { return false };
+            let Some(new) = PodRow::new(&pod, &mut interner) else { return false };
+            event_for(Some(&rows[turn % 2].member(&view)), new.member(&view)).is_some()
+        }));
+    }
+    let [floor, decode, row, event, all] = &samples;
+    report(
+        "decode",
+        &[
+            Figure::of("line, only parsed", "ns", floor),
+            Figure::of("line to slim pod", "ns", decode).over(decode, floor),
+            Figure::of("slim pod to row", "ns", row),
+            Figure::of("row to event", "ns", event),
+            Figure::of("line to event", "ns", all).over(all, floor),
+            Figure::of("memory of a pod's row, all included", "B", &[bytes]),
+        ],
+    )
+}
+
+/// Nanoseconds for one call. What is called has to come out well each time.
+fn nanos(mut call: impl FnMut(usize) -> bool) -> f64 {
+    let begun = Instant::now();
+    let is_well = (0..BATCH as usize).all(|turn| black_box(call(turn)));
+    assert!(is_well, "the input is sound, and every change is an event");
+    begun.elapsed().as_secs_f64() * 1e9 / f64::from(BATCH)
+}
+
+fn decode(line: &[u8]) -> Result<PodLite> {
+    let Line::Modified(pod) = serde_json::from_slice(line)?;
+    Ok(pod)
+}
+
+fn row(pod: &PodLite, interner: &mut Interner) -> Result<PodRow> {
+    PodRow::new(pod, interner).context("the pod has a name and a UID")
+}
+
+/// A pod of a deployment in a service mesh with a second sidecar, 10 KB on the wire.
+fn line(ready: bool) -> Vec<u8> {
+    let pod = lab::pod("orders-6c9f8d7b5-x2x7q").container("app").port("http", 8080).port("metrics", 9090);
+    let pod = pod.container("exporter").port("exporter", 9187).container("cache").port("cache", 6379);
+    let pod = pod.label("app", "orders").label("app.kubernetes.io/part-of", "shop").label("tier", "backend");
+    let pod = pod.label("pod-template-hash", "6c9f8d7b5").label("topology.kubernetes.io/zone", "zone-1");
+    let pod = pod.annotation("mesh.example/inject", "enabled").of_replica_set("orders-6c9f8d7b5").bulky();
+    let pod = if ready { pod.ready() } else { pod.unready() };
+    let version = if ready { 1_000_001 } else { 1_000_002 };
+    let object = pod.as_watched("shop", "5f0bd6a4-6d1b-4d2b-9e35-3c8f2f7c9a12", version);
+    // As the server writes it: the type first, so that the object is decoded as it is read.
+    format!(r#"{{"type":"MODIFIED","object":{object}}}"#).into_bytes()
+}
+
+/// A Service with a named port, which has to be looked up on each pod.
+fn view() -> Result<View> {
+    let service: ServiceLite = serde_json::from_value(json!({
+        "metadata": { "name": "orders", "namespace": "shop", "uid": "5f0bd6a4-6d1b-4d2b-9e35-3c8f2f7c9a13" },
+        "spec": {
+            "selector": { "app": "orders" }, "ipFamilies": ["IPv4"],
+            "ports": [{ "name": "http", "port": 80, "targetPort": "http" }],
+        },
+    }))?;
+    Ok(View { source: Arc::new(Source::new(&service)?), ports_mode: PortsMode::All })
+}
+
+/// What a row takes, by the growth of this process: three pods share a template, as in a small deployment.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn bytes_per_row(count: usize) -> Result<f64> {
+    let template: Value = serde_json::from_slice(&line(true))?;
+    let template = template.get("object").context("the line has an object")?;
+    let (mut interner, mut rows) = (Interner::default(), HashMap::<Arc<str>, PodRow>::new());
+    let before = resident()?;
+    for number in 0..count {
+        let mut pod: PodLite = PodLite::deserialize(template)?;
+        let deployment = number / 3;
+        let name = format!("orders-{deployment}-6c9f8d7b5-x{number:05}");
+        let labels = pod.metadata.labels.get_or_insert_default();
+        labels.insert("app".into(), format!("orders-{deployment}"));
+        labels.insert("pod-template-hash".into(), format!("{deployment:010}"));
+        pod.metadata.uid = Some(format!("5f0bd6a4-6d1b-4d2b-9e35-{number:012}"));
+        pod.metadata.name = Some(name.clone());
+        rows.insert(name.into(), row(&pod, &mut interner)?);
+    }
+    let grown = resident()? - before;
+    ensure!(rows.len() == count, "the names differ");
+    drop(rows);
+    Ok(grown / count as f64)
+}
+
+/// The resident memory of this process in bytes.
+fn resident() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024.0)
+}

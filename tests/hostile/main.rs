@@ -1,0 +1,3 @@
+//! Odd and hostile neighbours, on a real control plane.
+
+fn main() {}

@@ -1,0 +1,260 @@
+//! `cargo demo`: the main job, shown to a person, on a real API server.
+//!
+//! Every line is measured on bare watches of the API server: from the moment at which they show the trigger to the
+//! moment at which they show what came of it. Each step is checked, and the exit code tells whether all held.
+
+mod controller;
+mod figures;
+mod hands;
+mod place;
+mod review;
+mod scenes;
+mod screen;
+mod show;
+mod state;
+mod timeline;
+
+use std::future::{Future, pending};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use tokio::sync::mpsc;
+
+use controller::Controller;
+use place::{Own, Place};
+use show::Show;
+
+pub use screen::Screen;
+
+const HELP: &str = "\
+Without --kubeconfig, etcd and kube-apiserver are started on loopback and end with the demo. The first run builds
+them (Go 1.25 or later, about 6 minutes on 2 cores) and the controller.
+
+With --kubeconfig, the demo uses your cluster:
+  - It makes one namespace, zen-lead-demo-<random>, and everything else inside it: ServiceAccount, Role, RoleBinding,
+    Services, pods. All of that is removed at the end, also after a failure or Ctrl-C.
+  - The controller runs on this machine, as that ServiceAccount, and sees that namespace only.
+  - You need the rights of an administrator there: creating a namespace, Roles and tokens, and patching pods/status.
+  - Its pods never run. They name a node that does not exist, and the demo writes their status as a kubelet would.
+    Kubernetes' pod garbage collector removes such pods after 40 seconds or more: keep --rounds small, and do not
+    expect --keep to keep them.
+  - Another zen-lead that watches all namespaces gets in the way; the demo notices, and says so.
+
+Exit code: 0 if everything held, 1 if something did not (the end of the output lists what), 2 for wrong usage.
+Colours only on a terminal, and not with NO_COLOR.
+
+Examples:
+  cargo demo
+  cargo demo --rounds 20
+  cargo demo --keep
+  cargo demo --kubeconfig ~/.kube/config --context staging";
+
+/// What to show.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = HELP)]
+pub struct Arguments {
+    /// How often each failover is shown and measured
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+
+    /// Leave everything running after the show, with things to try, until Ctrl-C
+    #[arg(long)]
+    pub keep: bool,
+
+    /// Show it in the cluster of this kubeconfig, in a namespace of its own, instead of in a lab
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig, instead of its current one
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+
+    /// Run this controller instead of building one: for tests, which have built one already
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub controller: Option<PathBuf>,
+}
+
+/// How the show ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything held.
+    Held,
+    /// Something did not hold, could not be shown, or could not be removed.
+    NotHeld,
+    /// It was interrupted.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The process's exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Held => 0,
+            Self::NotHeld => 1,
+            // As shells have it for SIGINT.
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// Shows it. What `stop` brings ends it in good order, a second one also the cleaning up.
+pub async fn run(
+    arguments: &Arguments,
+    screen: &mut Screen,
+    stop: &mut mpsc::UnboundedReceiver<()>,
+) -> Outcome {
+    let begun = Instant::now();
+    screen.line(
+        "zen-lead demo: a real API server, the real controller with the rights of deploy/, and three pods",
+    );
+    screen.line(
+        "whose kubelet is this program. Times are from the trigger to its effect, both as seen on a watch.",
+    );
+    screen.line("");
+    let mut problems = Vec::new();
+    let shown = Box::pin(show_it(arguments, screen, stop, begun, &mut problems)).await;
+    let interrupted = match shown {
+        Ok(Ended::ByItself) => false,
+        Ok(Ended::Interrupted) => true,
+        Err(error) => {
+            problems.push(format!("{error:#}"));
+            false
+        }
+    };
+    screen.line("");
+    if !problems.is_empty() {
+        screen.text(0, screen::Tone::Bad, &format!("NOT HELD, {}:", problems.len()));
+        for problem in &problems {
+            screen.line(&format!("  - {problem}"));
+        }
+        return Outcome::NotHeld;
+    }
+    if interrupted {
+        screen.text(0, screen::Tone::Warning, "Interrupted.");
+        return Outcome::Interrupted;
+    }
+    screen.text(0, screen::Tone::Good, "Everything held.");
+    Outcome::Held
+}
+
+/// Whether the show reached its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    ByItself,
+    Interrupted,
+}
+
+async fn show_it(
+    arguments: &Arguments,
+    screen: &mut Screen,
+    stop: &mut mpsc::UnboundedReceiver<()>,
+    begun: Instant,
+    problems: &mut Vec<String>,
+) -> Result<Ended> {
+    let program = match &arguments.controller {
+        Some(path) => {
+            ensure!(path.is_file(), "--controller {}: there is no such program", path.display());
+            path.clone()
+        }
+        None => match unless(stop, controller::build(screen, begun)).await {
+            Some(built) => built?,
+            None => return Ok(Ended::Interrupted),
+        },
+    };
+    let place = match &arguments.kubeconfig {
+        None => {
+            screen.progress(begun.elapsed(), "starting etcd and kube-apiserver");
+            match unless(stop, Place::in_lab()).await {
+                Some(place) => place.context("starting the lab")?,
+                None => return Ok(Ended::Interrupted),
+            }
+        }
+        Some(file) => {
+            let reached = unless(stop, Own::reach(file, arguments.context.as_deref())).await;
+            let Some(reached) = reached else { return Ok(Ended::Interrupted) };
+            let (own, client) = reached?;
+            Place::in_own(own, client).await?
+        }
+    };
+    screen.progress(begun.elapsed(), &place.describe());
+    let mut running = None;
+    let shown = unless(stop, on_stage(arguments, &place, &program, screen, begun, &mut running, problems));
+    let mut ended = match Box::pin(shown).await {
+        Some(Ok(())) => Ended::ByItself,
+        Some(Err(error)) => {
+            problems.push(format!("{error:#}"));
+            Ended::ByItself
+        }
+        None => Ended::Interrupted,
+    };
+    if arguments.keep && ended == Ended::ByItself && running.is_some() {
+        // Ctrl-C is how this ends, and no interruption.
+        if let Some(Err(error)) = unless(stop, hands::wait(&place, screen)).await {
+            problems.push(format!("{error:#}"));
+        }
+        ended = Ended::ByItself;
+    }
+    screen.line("");
+    if let Some(controller) = running {
+        screen.progress(begun.elapsed(), "stopping the controller");
+        if let Err(error) = controller.stop().await {
+            problems.push(format!("{error:#}"));
+        }
+    }
+    let name = place.ns.name().to_owned();
+    match unless(stop, place.remove(screen, begun)).await {
+        Some(result) => result?,
+        None => bail!("interrupted while cleaning up: namespace {name} may be left"),
+    }
+    Ok(ended)
+}
+
+/// What it comes to, or none if told to stop before.
+async fn unless<T>(stop: &mut mpsc::UnboundedReceiver<()>, work: impl Future<Output = T>) -> Option<T> {
+    let told = async {
+        if stop.recv().await.is_none() {
+            // Nobody is left who could.
+            pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        result = work => Some(result),
+        () = told => None,
+    }
+}
+
+async fn on_stage(
+    arguments: &Arguments,
+    place: &Place,
+    program: &std::path::Path,
+    screen: &mut Screen,
+    begun: Instant,
+    running: &mut Option<Controller>,
+    problems: &mut Vec<String>,
+) -> Result<()> {
+    let account = place.authorise().await?;
+    screen.progress(begun.elapsed(), &format!("the rights of deploy/ are applied, for {}", account.user()));
+    let audit = place.audit();
+    let kubeconfig = place.kubeconfig(&account).await?;
+    let controller = Controller::start(program, &kubeconfig, place.folder(), &place.arguments())?;
+    let controller = running.insert(controller);
+    controller.until_ready().await?;
+    let id = controller.id();
+    screen.progress(
+        begun.elapsed(),
+        &format!("the controller is ready: process {id}, a token of that account"),
+    );
+    let log = controller.log().to_owned();
+    let mut show = Show::begin(place, screen, &log).await?;
+    show.screen.progress(begun.elapsed(), "Service orders and three Ready pods exist");
+    let played = scenes::play(&mut show, usize::from(arguments.rounds)).await;
+    if let Err(error) = played {
+        show.failed(&error);
+    }
+    review::sum_up(&mut show, audit, &account.user()).await?;
+    problems.append(&mut show.not_held);
+    Ok(())
+}

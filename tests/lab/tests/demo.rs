@@ -1,0 +1,47 @@
+//! The command line of `cargo demo`. What it shows is tested where the controller is.
+
+use std::process::{Command, Output};
+
+use anyhow::Result;
+
+fn demo(arguments: &[&str]) -> Result<Output> {
+    Ok(Command::new(env!("CARGO_BIN_EXE_lab")).arg("demo").args(arguments).output()?)
+}
+
+fn words(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn the_exit_code_is_1_if_it_cannot_be_shown() -> Result<()> {
+    let output = demo(&["--rounds", "1", "--controller", "/bin/true"])?;
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    assert!(words(&output).contains("the controller ended with exit status: 0 before it was ready"));
+    Ok(())
+}
+
+#[test]
+fn wrong_usage_is_2_and_named() -> Result<()> {
+    for (arguments, word) in [
+        (&["--rounds", "0"][..], "--rounds"),
+        (&["--context", "staging"], "--kubeconfig"),
+        (&["--colour"], "--colour"),
+    ] {
+        let output = demo(arguments)?;
+        assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+        assert!(words(&output).contains(word), "{word}: {}", words(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn help_tells_what_is_done_to_a_cluster() -> Result<()> {
+    let output = demo(&["--help"])?;
+    assert!(output.status.success());
+    for word in ["--keep", "--rounds", "--kubeconfig", "garbage collector", "removed at the end", "Exit code"]
+    {
+        assert!(words(&output).contains(word), "{word}: {}", words(&output));
+    }
+    assert!(!words(&output).contains("--controller"), "that is for tests");
+    Ok(())
+}
