@@ -248,20 +248,22 @@ impl Driver {
         act(managed, &cx, &mut out);
         let mut transitions = Vec::new();
         let mut facts = std::collections::VecDeque::from(std::mem::take(&mut out.events));
-        while let Some(event) = facts.pop_front() {
-            let mut step = managed.election.step(at, &event);
-            if let Some(transition) = step.transition.take() {
-                managed.triggered(at);
-                transitions.push((transition, managed.election.state().epoch()));
+        loop {
+            while let Some(event) = facts.pop_front() {
+                let mut step = managed.election.step(at, &event);
+                if let Some(transition) = step.transition.take() {
+                    managed.triggered(at);
+                    transitions.push((transition, managed.election.state().epoch()));
+                }
+                managed.carry_out(step, &cx, &mut out);
+                facts.extend(out.events.drain(..));
             }
-            managed.carry_out(step, &cx, &mut out);
+            // What comes of tending may have to be tended in turn: a mirror that is done makes room for the next.
+            managed.tend(&cx, &mut out);
             facts.extend(out.events.drain(..));
-        }
-        managed.tend(&cx, &mut out);
-        // Facts that come of tending go round once more; they order nothing that has to be tended.
-        for event in std::mem::take(&mut out.events) {
-            let step = managed.election.step(at, &event);
-            managed.carry_out(step, &cx, &mut out);
+            if facts.is_empty() {
+                break;
+            }
         }
         let generation = managed.generation;
         let regarding = (!out.notices.is_empty()).then(|| managed.regarding());
@@ -434,3 +436,6 @@ fn key(namespace: &str, name: &str) -> Key {
 fn names_of(metadata: &ObjectMeta) -> (String, String) {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ pub(crate) enum Errand {
     /// The election's read of a pod.
     Confirm { id: OrderId, name: String, uid: String },
     /// The election's removal of what we own.
-    Remove { id: OrderId },
+    Remove { id: OrderId, scope: Scope, targets: Vec<Target> },
     /// A notice of the election's.
     Notify { id: OrderId },
     /// A write of the leader Service.
@@ -128,6 +128,8 @@ pub(crate) struct Managed {
     authority: Option<Observed>,
     /// When what led to the next write happened.
     triggered: Option<Timestamp>,
+    /// The source as it was when the last write of the authority slice was ordered.
+    drafted_for: Option<Arc<Source>>,
     service: LeaderService,
     second: Second,
     /// A foreign slice stands in our place.
@@ -211,6 +213,7 @@ impl Managed {
             highest_epoch: None,
             authority: None,
             triggered: None,
+            drafted_for: None,
             service: LeaderService::default(),
             second: Second::default(),
             foreign: None,
@@ -329,7 +332,8 @@ impl Managed {
                 }
                 Effect::Remove { id, scope } => {
                     let targets = self.targets(scope, cx.identity);
-                    out.errands.push((Errand::Remove { id }, Request::Delete(targets)));
+                    let errand = Errand::Remove { id, scope, targets: targets.clone() };
+                    out.errands.push((errand, Request::Delete(targets)));
                 }
             }
         }
@@ -362,6 +366,7 @@ impl Managed {
         match draft.slice().filter(|_| is_sound) {
             None => out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Unreachable }),
             Some(slice) => {
+                self.drafted_for = Some(self.view.source.clone());
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
                 let request =
@@ -390,6 +395,22 @@ impl Managed {
             }
         }
         targets
+    }
+
+    /// These objects are no more.
+    fn forget(&mut self, removed: &[Target]) {
+        let is_gone = |uid: Option<&str>| removed.iter().any(|target| uid.unwrap_or_default() == target.uid);
+        self.service.observed.take_if(|service| is_gone(service.metadata.uid.as_deref()));
+        self.authority.take_if(|slice| is_gone(slice.extras.uid.as_deref()));
+        self.second.observed.take_if(|slice| is_gone(slice.extras.uid.as_deref()));
+    }
+
+    /// Whether anything is left to be removed: what was being made when the removal was ordered stands by now, or
+    /// may do so soon.
+    fn has_left(&self, scope: Scope) -> bool {
+        let slices = self.authority.is_some() || self.second.observed.is_some() || self.second.open;
+        let service = self.service.observed.is_some() || self.service.open;
+        slices || scope == Scope::Everything && service
     }
 
     /// Brings the leader Service and the second slice in line with what is wanted.
@@ -733,10 +754,10 @@ impl Managed {
                 Err(failure) if failure.kind != Kind::NotFound => Event::ConfirmFailed { id },
                 Ok(_) | Err(_) => Event::Confirmed { id, member: cx.member(&uid, &self.view) },
             }),
-            Errand::Remove { id } => out.events.push(match result {
+            Errand::Remove { id, scope, targets } => out.events.push(match result {
                 Ok(_) => {
-                    self.authority = None;
-                    Event::Removed { id }
+                    self.forget(&targets);
+                    if self.has_left(scope) { Event::RemoveFailed { id } } else { Event::Removed { id } }
                 }
                 Err(_) => Event::RemoveFailed { id },
             }),
@@ -823,10 +844,15 @@ impl Managed {
                 let (place, family) = (self.place(cx.identity), self.first_family());
                 let observed = observe(&slice, &place, family, &cx.identity.replica, cx.at);
                 let version = observed.publication.version;
+                let published = Some(observed.publication.clone());
                 if self.is_newer(&observed) {
                     self.authority = Some(observed);
                 }
                 out.events.push(Event::Published { id, version });
+                // The Service changed while this was on its way: it may ask for other labels by now.
+                if self.drafted_for.as_ref().is_none_or(|source| !Arc::ptr_eq(source, &self.view.source)) {
+                    out.events.push(Event::PublicationObserved { published, horizon: cx.horizon, by: None });
+                }
                 self.routes(&slice, out);
             }
             Ok(_) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
@@ -83,6 +84,7 @@ async fn before_the_upgrade(purpose: &str) -> Result<(Stage, [Pod; 2])> {
 /// What the Go zen-lead left for this source, led by this pod: the annotations of the source copied to the leader
 /// Service, the slice owned by that, no epoch, no instance.
 async fn left_by_go(stage: &Stage, source: &lab::Service, leader: &Pod) -> Result<(Service, EndpointSlice)> {
+    let name = format!("{}-leader", source.name());
     let labels =
         BTreeMap::from([("app.kubernetes.io/managed-by", "zen-lead"), (SOURCE_SERVICE, source.name())]);
     let owner = |name: &str, uid: &str| {
@@ -91,7 +93,7 @@ async fn left_by_go(stage: &Stage, source: &lab::Service, leader: &Pod) -> Resul
     };
     let service = json!({
         "metadata": {
-            "name": LEADER, "labels": labels, "ownerReferences": owner(source.name(), source.uid()),
+            "name": name, "labels": labels, "ownerReferences": owner(source.name(), source.uid()),
             "annotations": {
                 ENABLED: "true", "zen-lead.io/current-leader": leader.name(),
                 "zen-lead.io/leader-pod-name": leader.name(), "zen-lead.io/leader-pod-uid": leader.uid(),
@@ -102,11 +104,11 @@ async fn left_by_go(stage: &Stage, source: &lab::Service, leader: &Pod) -> Resul
     });
     let service: Service = create(stage, service).await?;
     let mut labels = labels;
-    labels.insert("kubernetes.io/service-name", LEADER);
+    labels.insert("kubernetes.io/service-name", &name);
     labels.insert("endpointslice.kubernetes.io/managed-by", "zen-lead");
     let slice = json!({
         "metadata": {
-            "name": LEADER, "labels": labels, "ownerReferences": owner(LEADER, &service.uid().unwrap_or_default()),
+            "name": name, "labels": labels, "ownerReferences": owner(&name, &service.uid().unwrap_or_default()),
         },
         "addressType": "IPv4",
         "ports": [{ "name": "http", "port": 8080, "protocol": "TCP" }],
@@ -186,19 +188,33 @@ async fn p24_what_the_go_program_left_is_adopted_in_place() -> Result<()> {
     stage.end().await
 }
 
+/// Several at once, and at the moment of their adoption: one change of the leader Service comes upon another.
 #[tokio::test(flavor = "multi_thread")]
 async fn p24_after_adoption_a_failover_is_like_any_other() -> Result<()> {
-    let (mut stage, [first, second]) = before_the_upgrade("p24-after").await?;
-    let source = stage.source("orders").create().await?;
-    left_by_go(&stage, &source, &second).await?;
+    let mut stage = Stage::new("p24-after").await?;
+    stage.controller.stop()?;
+    let mut services = Vec::new();
+    for number in 0..8 {
+        let name = format!("orders-{number}");
+        let source = stage.source(&name).create().await?;
+        let next = stage.member(&name, &format!("{name}-0")).ready().create().await?;
+        let leader = stage.member(&name, &format!("{name}-1")).ready().create().await?;
+        left_by_go(&stage, &source, &leader).await?;
+        services.push((format!("{name}-leader"), leader, next));
+    }
     let history = stage.ns.history().await?;
     stage.restart().await?;
-    second.unready().await?;
-    stage.until_mirrored(LEADER, "orders-0").await?;
-    second.ready().await?;
-    first.vanish().await?;
-    stage.ns.slices().until_leader(LEADER, "orders-1", SOON).await?;
-    assert_eq!(leaders(&history.up_to_now().await?, LEADER), ["orders-1", "orders-0", "orders-1"]);
+    try_join_all(services.iter().map(|(_, leader, _)| leader.unready())).await?;
+    for (leader_service, _, next) in &services {
+        stage.until_mirrored(leader_service, next.name()).await?;
+    }
+    try_join_all(services.iter().map(|(_, leader, _)| leader.ready())).await?;
+    try_join_all(services.iter().map(|(_, _, next)| next.vanish())).await?;
+    for (leader_service, leader, next) in &services {
+        stage.ns.slices().until_leader(leader_service, leader.name(), SOON).await?;
+        let order = [leader.name(), next.name(), leader.name()];
+        assert_eq!(leaders(&history.up_to_now().await?, leader_service), order);
+    }
     stage.end().await
 }
 

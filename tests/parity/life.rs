@@ -1,5 +1,7 @@
 //! Opting in and out, and everything that is none of our business.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
@@ -87,6 +89,38 @@ async fn p10_nothing_to_remove_is_no_error() -> Result<()> {
     stage.mark().await?;
     assert_eq!(stage.made_for("orders").await?, (vec![], vec![]));
     assert!(!stage.controller.log()?.contains("ERROR"), "{}", stage.controller.log()?);
+    stage.end().await
+}
+
+/// A leader Service is made anew the moment its Service opts out: it must not be left behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn p10_what_is_being_made_is_removed_as_well() -> Result<()> {
+    let stage = Stage::new("p10-making").await?;
+    let mut sources = Vec::new();
+    for number in 0..10 {
+        let name = format!("orders-{number}");
+        sources.push(stage.source(&name).create().await?);
+        stage.member(&name, &format!("{name}-0")).ready().create().await?;
+    }
+    for source in &sources {
+        stage.until_mirrored(&format!("{}-leader", source.name()), &format!("{}-0", source.name())).await?;
+    }
+    // It is told of both in one breath.
+    stage.controller.process()?.pause()?;
+    for source in &sources {
+        let leader_service = format!("{}-leader", source.name());
+        stage.ns.api::<Service>().delete(&leader_service, &DeleteParams::default()).await?;
+        source.annotate(ENABLED, None).await?;
+    }
+    stage.controller.process()?.signal(lab::Signal::CONT)?;
+    stage.mark().await?;
+    for source in &sources {
+        stage.until_nothing_for(source.name()).await?;
+    }
+    stage.mark().await?;
+    for source in &sources {
+        assert_eq!(stage.made_for(source.name()).await?, (vec![], vec![]));
+    }
     stage.end().await
 }
 
@@ -252,10 +286,14 @@ async fn p16_five_writers_at_once_leave_one_leader_service() -> Result<()> {
         anyhow::Ok(())
     }))
     .await?;
-    let has_last = |object: &Service| {
-        (0..5).all(|writer| object.labels().get(&format!("writer-{writer}")).is_some_and(|v| v == "v9"))
+    let has_last = |labels: &BTreeMap<String, String>| {
+        (0..5).all(|writer| labels.get(&format!("writer-{writer}")).is_some_and(|value| value == "v9"))
     };
-    lab::until_object(&stage.ns.api::<Service>(), LEADER, SOON, has_last).await?;
+    lab::until_object(&stage.ns.api::<Service>(), LEADER, SOON, |service: &Service| {
+        has_last(service.labels())
+    })
+    .await?;
+    stage.ns.slices().until(LEADER, SOON, |slice| has_last(slice.labels())).await?;
     stage.until_mirrored(LEADER, "orders-0").await?;
     let writes = stage.writes_since(mark).await?;
     let creations: Vec<_> = writes.iter().filter(|write| write.starts_with("create ")).collect();

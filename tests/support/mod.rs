@@ -302,8 +302,8 @@ impl Controller {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // A failed test shows what the controller had to say.
-        if std::thread::panicking() {
+        // A failed test shows what the controller had to say; one that passes ends its stage.
+        if std::thread::panicking() || self.controller.process.is_some() {
             eprintln!("the controller's log:\n{}", lab::last_lines(&self.controller.log, 60));
         }
     }

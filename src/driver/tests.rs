@@ -1,0 +1,115 @@
+//! The deciding task with a server whose answers come when the test wants.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tower::{BoxError, service_fn};
+
+use super::{Driver, Feed, Purpose, Scope};
+use crate::apply::Apply;
+use crate::health::Health;
+use crate::kinds::fixtures::{merge, pod, service};
+use crate::managed::Identity;
+use crate::watch::Change;
+
+/// Takes every write as it is; patches of Services wait until they are let through.
+struct Server {
+    /// The leader Service, and the version of the last write.
+    stored: Mutex<(Value, u64)>,
+    patches: Semaphore,
+}
+
+impl Server {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let mut object =
+            if body.is_empty() { json!({ "items": [] }) } else { serde_json::from_slice(&body)? };
+        let is_service = head.uri.path().contains("/services");
+        if is_service && head.method == Method::PATCH {
+            self.patches.acquire().await?.forget();
+        }
+        let mut stored = self.stored.lock().unwrap();
+        stored.1 += 1;
+        let version =
+            json!({ "metadata": { "resourceVersion": stored.1.to_string(), "uid": head.uri.path() } });
+        if is_service && head.method == Method::PATCH {
+            object["metadata"]["uid"].take();
+            let mut patched = stored.0.clone();
+            merge(&mut patched, &object);
+            object = patched;
+        }
+        merge(&mut object, &version);
+        if is_service {
+            object["metadata"]["uid"] = json!("leader-service");
+            stored.0 = object.clone();
+        }
+        Ok(Response::new(Full::from(serde_json::to_vec(&object)?)))
+    }
+
+    fn told(&self) -> Value {
+        self.stored.lock().unwrap().0["metadata"]["annotations"]["zen-lead.io/current-leader"].clone()
+    }
+}
+
+fn driver(server: &Arc<Server>) -> Driver {
+    let server = server.clone();
+    let service = service_fn(move |request| server.clone().answer(request));
+    let apply: Apply<Purpose> = Apply::new(kube::Client::new(service, "shop"), 48, false);
+    let identity = Identity { instance: "system/zen-lead".into(), replica: "zen-lead-0".into() };
+    Driver::new(identity, Scope::Cluster, apply, Health::new())
+}
+
+/// Hears answers until none comes without something else happening: time stands still, and goes on only when
+/// everybody waits.
+async fn hear(driver: &mut Driver) {
+    while let Ok(answer) = timeout(Duration::from_millis(1), driver.apply.answer()).await {
+        driver.answered(answer);
+    }
+}
+
+fn listed<T>(objects: Vec<T>) -> [Change<T>; 3] {
+    [Change::Relisting, Change::Page(objects), Change::Listed { version: 100, restored: false }]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_follows_while_the_one_before_is_being_told_is_told_next() {
+    let stored = Mutex::new((json!({}), 1_000));
+    let server = Arc::new(Server { stored, patches: Semaphore::new(0) });
+    let mut driver = driver(&server);
+    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
+    let second = pod(&json!({ "metadata": { "name": "orders-1", "uid": "a1" } }));
+    let first = |version: &str, ready: &str| {
+        pod(&json!({
+            "metadata": { "resourceVersion": version },
+            "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+        }))
+    };
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![source]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(vec![first("100", "True"), second]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    driver.told(Feed::Pods(0, Change::Applied(first("2000", "False"))));
+    hear(&mut driver).await;
+    assert_eq!(server.told(), Value::Null, "nothing has been let through");
+
+    server.patches.add_permits(1);
+    hear(&mut driver).await;
+    assert_eq!(server.told(), "orders-0");
+    server.patches.add_permits(1);
+    hear(&mut driver).await;
+    assert_eq!(server.told(), "orders-1");
+}
