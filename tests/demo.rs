@@ -266,7 +266,7 @@ async fn empty_namespaces(client: &Client, found: &LeftOver) -> Result<()> {
                 ("bindings", delete_all::<RoleBinding>(client, &name).await?),
                 ("accounts", delete_all::<ServiceAccount>(client, &name).await?),
             ];
-            found.lock().unwrap().extend(kinds);
+            found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(kinds);
             if let Some(spec) = &mut namespace.spec {
                 spec.finalizers = None;
             }
