@@ -295,10 +295,18 @@ where
 async fn traces(client: &Client) -> Result<Vec<String>> {
     let all = ListParams::default();
     let mut names = Vec::new();
-    names.extend(Api::<Namespace>::all(client.clone()).list(&all).await?.iter().map(ResourceExt::name_any));
-    names.extend(Api::<ClusterRole>::all(client.clone()).list(&all).await?.iter().map(ResourceExt::name_any));
     names.extend(
-        Api::<ClusterRoleBinding>::all(client.clone()).list(&all).await?.iter().map(ResourceExt::name_any),
+        Api::<Namespace>::all(client.clone()).list(&all).await?.iter().map(kube::ResourceExt::name_any),
+    );
+    names.extend(
+        Api::<ClusterRole>::all(client.clone()).list(&all).await?.iter().map(kube::ResourceExt::name_any),
+    );
+    names.extend(
+        Api::<ClusterRoleBinding>::all(client.clone())
+            .list(&all)
+            .await?
+            .iter()
+            .map(kube::ResourceExt::name_any),
     );
     names.retain(|name| name.contains("zen-lead"));
     Ok(names)
