@@ -271,7 +271,7 @@ async fn empty_namespaces(client: &Client, found: &LeftOver) -> Result<()> {
                 ("bindings", delete_all::<RoleBinding>(client, &name).await?),
                 ("accounts", delete_all::<ServiceAccount>(client, &name).await?),
             ];
-            found.lock().unwrap().extend(kinds);
+            found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(kinds);
             if let Some(spec) = &mut namespace.spec {
                 spec.finalizers = None;
             }
@@ -300,10 +300,18 @@ where
 async fn traces(client: &Client) -> Result<Vec<String>> {
     let all = ListParams::default();
     let mut names = Vec::new();
-    names.extend(Api::<Namespace>::all(client.clone()).list(&all).await?.iter().map(ResourceExt::name_any));
-    names.extend(Api::<ClusterRole>::all(client.clone()).list(&all).await?.iter().map(ResourceExt::name_any));
     names.extend(
-        Api::<ClusterRoleBinding>::all(client.clone()).list(&all).await?.iter().map(ResourceExt::name_any),
+        Api::<Namespace>::all(client.clone()).list(&all).await?.iter().map(kube::ResourceExt::name_any),
+    );
+    names.extend(
+        Api::<ClusterRole>::all(client.clone()).list(&all).await?.iter().map(kube::ResourceExt::name_any),
+    );
+    names.extend(
+        Api::<ClusterRoleBinding>::all(client.clone())
+            .list(&all)
+            .await?
+            .iter()
+            .map(kube::ResourceExt::name_any),
     );
     names.retain(|name| name.contains("zen-lead"));
     Ok(names)

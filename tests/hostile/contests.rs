@@ -54,8 +54,7 @@ impl Rival {
         }
         slice.endpoints = vec![serde_json::from_value(endpoint.clone())?];
         slice.metadata.managed_fields = None;
-        let params =
-            PostParams { field_manager: Some("zen-lead-controller".into()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some("zen-lead".into()), ..PostParams::default() };
         api.replace("orders-leader", &params, &slice).await?;
         Ok(true)
     }
@@ -77,7 +76,7 @@ async fn a_rival_writer_is_named_backed_off_from_and_outlived() -> Result<()> {
     let (_, pods) = stage.led("orders", 3).await?;
     let history = stage.ns.history().await?;
     let rival = Rival::begin(stage.slices_api(), &pods[2]);
-    let notice = stage.until_told("PublicationContested", &["zen-lead-controller"]).await?;
+    let notice = stage.until_told("PublicationContested", &["zen-lead"]).await?;
     assert_eq!(notice.type_.as_deref(), Some("Warning"));
     let at_notice = stage.written_for("orders").await?.slice;
 

@@ -85,7 +85,12 @@ async fn an_endpoints_object_of_the_leaders_name_is_reported_and_left_alone() ->
         "ownerReferences": [owner("Endpoints", "orders-leader", &made.uid().context("a UID")?)],
     });
     let foreign = stage.make_slice("orders-leader-x2v9k", "orders-leader", mirrored).await?;
-    let (_, pods) = stage.led("orders", 2).await?;
+    stage.source("orders").create().await?;
+    let mut pods = Vec::new();
+    for name in ["orders-0", "orders-1"] {
+        pods.push(stage.member("orders", name).ready().create().await?);
+        stage.until_led_among("orders-leader", "orders-leader", "orders-0").await?;
+    }
     stage.controller.until_logged(&["WARN", "orders-leader-x2v9k", "not ours"]).await?;
     pods[0].unready().await?;
     stage.until_led_among("orders-leader", "orders-leader", pods[1].name()).await?;

@@ -3,6 +3,13 @@
 //! A failing history is shrunk, and printed with its seed. `ELECTION_SEED=<seed>` repeats a run,
 //! `ELECTION_CASES=<n>` sets the number of histories of each test.
 
+#![allow(
+    clippy::option_option,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "the model mirrors the machine's own words, and hands its values over"
+)]
+
 mod ops;
 mod replica;
 mod server;
@@ -66,16 +73,14 @@ fn live(replicas: usize, ops: &[Op]) -> World {
     }
     world.settle();
     for replica in &world.replicas {
-        replica.check_replay(ops.len() % 16 == 0);
+        replica.check_replay(ops.len().is_multiple_of(16));
     }
     world
 }
 
 fn check(replicas: usize, length: std::ops::Range<usize>) {
-    let seed = from_env("ELECTION_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.map_or(0, |now| u64::from(now.subsec_nanos()))
-    });
+    // The gate is the same for everybody; whoever looks for more gives other seeds.
+    let seed = from_env("ELECTION_SEED").unwrap_or(1);
     let cases = from_env("ELECTION_CASES").unwrap_or(25_000);
     let config = Config {
         cases: u32::try_from(cases).expect("a reasonable number"),

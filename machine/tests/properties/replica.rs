@@ -167,7 +167,7 @@ impl Replica {
             }
             Event::PolicyChanged { policy } => self.policy = policy.clone(),
             Event::Paused { until } => {
-                self.paused = Some(*until).filter(|_| until.is_none_or(|until| until > at))
+                self.paused = Some(*until).filter(|_| until.is_none_or(|until| until > at));
             }
             Event::Resumed => self.paused = None,
             Event::NodeLost { pod } => self.node_lost.push(pod.clone()),

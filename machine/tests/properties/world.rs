@@ -107,7 +107,7 @@ impl World {
             Op::Unblock => self.unblock(),
             Op::OptOut => {
                 // Rarely: it ends the history.
-                if self.server.version().0 % 3 == 0 {
+                if self.server.version().0.is_multiple_of(3) {
                     self.opted_out = true;
                     self.feed_all(&Event::OptedOut);
                 }
@@ -477,8 +477,8 @@ impl World {
                 1 => Failback::After(secs(20)),
                 _ => Failback::Never,
             },
-            min_ready_duration: if kind % 3 == 0 { secs(10) } else { Micros::ZERO },
-            failover_min_delay: if kind % 2 == 0 { secs(5) } else { Micros::ZERO },
+            min_ready_duration: if kind.is_multiple_of(3) { secs(10) } else { Micros::ZERO },
+            failover_min_delay: if kind.is_multiple_of(2) { secs(5) } else { Micros::ZERO },
             strategy: [Strategy::Oldest, Strategy::Newest, Strategy::LongestReady][usize::from(kind % 3)],
             prefer_new_revision: kind < 6,
         };
@@ -579,7 +579,7 @@ impl World {
             };
             self.wake(n);
         }
-        assert!(false, "it never settles");
+        panic!("it never settles");
     }
 
     /// What must hold once nothing is left to do.
@@ -634,7 +634,7 @@ impl World {
                 assert!(leader.is_some_and(|leader| leader.terminating && leader.ready), "I5");
                 assert!(is_paused || eligible.is_none(), "I5: {eligible:?} could lead");
             }
-            Shown::Foreign => assert!(false, "I1: an edit is repaired"),
+            Shown::Foreign => panic!("I1: an edit is repaired"),
         }
     }
 
