@@ -101,6 +101,12 @@ impl PodRow {
         })
     }
 
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        Timestamp::from_secs(self.created.into())
+    }
+
     /// When it was told to terminate: its deletion timestamp less the grace period, to the second. None: it
     /// was not.
     #[must_use]
@@ -155,7 +161,7 @@ impl PodRow {
         Member {
             pod: self.pod.clone(),
             version: self.version,
-            created: Timestamp::from_secs(self.created.into()),
+            created: self.created(),
             ready: self.ready,
             ready_changed: Timestamp::from_secs(self.ready_changed.into()),
             terminating: self.terminated.is_some(),

@@ -1,6 +1,6 @@
 //! Leader slices: what we write, and what one that stands says.
 //!
-//! Both directions go through one [`Content`]: the digest of an endpoint is the same number, computed from a
+//! Both directions go through one `Content`: the digest of an endpoint is the same number, computed from a
 //! pod's row before the write and from the slice after it. Equal numbers need no write.
 
 mod content;

@@ -114,11 +114,6 @@ impl Stop {
     }
 }
 
-/// The words without their line breaks: how a message is wrapped is not what these tests are about.
-fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 async fn nobody(_: Paper, stop: Stop) -> Result<()> {
     stop.0.closed().await;
     Ok(())
@@ -150,11 +145,16 @@ async fn every_scene_is_shown_and_holds() -> Result<()> {
     for words in
         ["LeaderChanged: the leader was not Ready", "LeaderRecovered: ", "LeaderServiceConflict", "NotReady"]
     {
-        assert!(text.contains(words), "{words}:\n{text}");
+        assert!(in_one_line(&text).contains(words), "{words}:\n{text}");
     }
     assert!(text.ends_with("Everything held.\n") && text.contains(", 0 did not hold\n"), "{text}");
     assert!(!text.contains('\x1b'), "a pipe gets no colours");
     Ok(())
+}
+
+/// The text however its lines are broken.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,12 +165,9 @@ async fn a_controller_that_never_acts_is_named_as_what_did_not_hold() -> Result<
     let controller = Some(script("looks-elsewhere", &elsewhere)?);
     let (outcome, text) = show(&Arguments { controller, ..arguments() }, nobody).await?;
     assert_eq!((outcome, outcome.code()), (Outcome::NotHeld, 1), "{text}");
-    assert!(
-        words(&text).contains(
-            "EndpointSlice orders-leader should say that orders-0 leads; it says nothing, for there is none"
-        ),
-        "{text}"
-    );
+    let why =
+        "EndpointSlice orders-leader should say that orders-0 leads; it says nothing, for there is none";
+    assert!(in_one_line(&text).contains(why), "{text}");
     assert!(!text.contains("Everything held"), "{text}");
     Ok(())
 }
@@ -178,7 +175,7 @@ async fn a_controller_that_never_acts_is_named_as_what_did_not_hold() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_is_none_gives_a_clear_error() -> Result<()> {
     let _turn = turn().await?;
-    for (lines, wanted) in [
+    for (lines, words) in [
         ("exit 0", "the controller ended with exit status: 0 before it was ready; it logged nothing"),
         (
             "echo no such thing; exit 3",
@@ -188,12 +185,12 @@ async fn a_controller_that_is_none_gives_a_clear_error() -> Result<()> {
         let controller = Some(script(&format!("exits-{}", lines.len()), lines)?);
         let (outcome, text) = show(&Arguments { controller, ..arguments() }, nobody).await?;
         assert_eq!(outcome, Outcome::NotHeld, "{text}");
-        assert!(words(&text).contains(wanted), "{wanted}:\n{text}");
+        assert!(in_one_line(&text).contains(words), "{words}:\n{text}");
     }
     let controller = Some("/no/such/program".into());
     let (outcome, text) = show(&Arguments { controller, ..arguments() }, nobody).await?;
     assert_eq!(outcome, Outcome::NotHeld);
-    assert!(words(&text).contains("--controller /no/such/program: there is no such program"), "{text}");
+    assert!(text.contains("--controller /no/such/program: there is no such program"), "{text}");
     Ok(())
 }
 
@@ -373,21 +370,20 @@ async fn a_cluster_that_cannot_be_used_is_named_with_the_remedy() -> Result<()> 
     let own = Arguments { kubeconfig: Some("/no/such/file".into()), ..arguments() };
     let (outcome, text) = show(&own, nobody).await?;
     assert_eq!(outcome, Outcome::NotHeld);
-    assert!(words(&text).contains("--kubeconfig /no/such/file: name a file that kubectl can use"), "{text}");
+    assert!(text.contains("--kubeconfig /no/such/file: name a file that kubectl can use"), "{text}");
 
     let lab = Lab::shared().await?;
     let kubeconfig = lab.control_plane.kubeconfig_admin()?;
     let context = Some("elsewhere".into());
     let (_, text) = show(&Arguments { kubeconfig: Some(kubeconfig), context, ..own.clone() }, nobody).await?;
-    assert!(words(&text).contains("--context elsewhere version`"), "{text}");
+    assert!(text.contains("--context elsewhere version`"), "{text}");
 
     // Somebody who may do nothing there.
     let account = lab.namespace("powerless").await?.account("somebody").await?;
     let kubeconfig = Some(account.kubeconfig().await?);
     let (_, text) = show(&Arguments { kubeconfig, context: None, ..own }, nobody).await?;
     assert!(
-        words(&text).contains("creating a namespace in the cluster of")
-            && words(&text).contains("must be allowed"),
+        text.contains("creating a namespace in the cluster of") && text.contains("must be allowed"),
         "{text}"
     );
     Ok(())

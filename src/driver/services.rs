@@ -1,5 +1,6 @@
 //! Services: which of them opt in, in what way, and which have the name of a leader Service.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -273,7 +274,11 @@ impl Driver {
         // New members first: who no longer is one may be the leader, and somebody has to follow.
         let mut gone = Vec::new();
         let mut unclear = Vec::new();
-        for row in space.pods.values() {
+        // Told one by one, the first that can lead is elected: so the best comes first, as far as that needs no
+        // policy, and never whoever a hash table happens to hold first.
+        let mut rows: Vec<_> = space.pods.values().collect();
+        rows.sort_unstable_by_key(|row| (Reverse(row.priority), row.created(), row.pod.name()));
+        for row in rows {
             unclear.extend(unclear_settings(Some(row), row, &old_view, &view));
             for event in pod_facts(Some(row), Some(row), &old_view, &view) {
                 if matches!(event, Event::PodGone { .. }) { gone.push(event) } else { facts.push(event) }

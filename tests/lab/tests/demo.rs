@@ -38,11 +38,10 @@ fn wrong_usage_is_2_and_named() -> Result<()> {
 fn help_tells_what_is_done_to_a_cluster() -> Result<()> {
     let output = demo(&["--help"])?;
     assert!(output.status.success());
-    // However it is wrapped.
+    // However the lines are broken.
     let help = words(&output).split_whitespace().collect::<Vec<_>>().join(" ");
-    let told =
-        ["--keep", "--rounds", "--kubeconfig", "pods of missing nodes", "removed at the end", "Exit code"];
-    for word in told {
+    for word in ["--keep", "--rounds", "--kubeconfig", "garbage collector", "removed at the end", "Exit code"]
+    {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert!(!help.contains("--controller"), "that is for tests");
