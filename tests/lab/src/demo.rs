@@ -42,9 +42,9 @@ With --kubeconfig, the demo uses your cluster:
 - You need an administrator's rights: to create and delete a namespace, to
   create Roles and tokens, and to patch pods/status.
 - Its pods never run. They name a node that does not exist, and the demo writes
-  their status as a kubelet would. Kubernetes removes pods of missing nodes
-  after 40 seconds or more: keep --rounds small, and do not expect --keep to
-  keep them.
+  their status as a kubelet would. Kubernetes' pod garbage collector removes
+  such pods after 40 seconds or more: keep --rounds small, and do not expect
+  --keep to keep them.
 - A zen-lead that watches all namespaces gets in the way. The demo notices it,
   and says so.
 
