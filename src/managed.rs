@@ -196,7 +196,7 @@ impl Managed {
     }
 
     fn standing(&self, horizon: Version, at: Timestamp) -> Standing {
-        let remembered = self.service.observed.as_ref().map(|service| service::remembered(service, at));
+        let remembered = self.service.read().map(|service| service::remembered(&service, at));
         Standing {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
             mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),
@@ -224,7 +224,7 @@ impl Managed {
                         .push((Errand::Confirm { id, name: name.clone(), uid }, Request::ReadPod(name)));
                 }
                 Effect::Mirror { id, mirror } => {
-                    self.service.mirror = Some(mirror);
+                    self.service.mirror = Some(Box::new(mirror));
                     self.service.mirror_order = Some(id);
                     self.service.is_due = true;
                 }

@@ -9,6 +9,7 @@ use tracing::warn;
 use super::Driver;
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
+use crate::managed::Key;
 use crate::notice::{Notice, Regarding};
 use crate::rows::{PodRow, View, event_for};
 use crate::watch::Change;
@@ -47,23 +48,21 @@ impl Driver {
     pub(super) fn pods_listed(&mut self, watch: usize, version: Version, restored: bool) {
         let rows = std::mem::take(&mut self.lists[watch].pods);
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
-        let mut listed: HashSet<(Arc<str>, String)> = HashSet::with_capacity(rows.len());
+        let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
+        let gone: Vec<_> = self
+            .namespaces_of(watch)
+            .flat_map(|space| space.pods.keys().map(move |name| (space, name)))
+            .filter(|(space, name)| !listed.contains(&(&*space.name, name)))
+            .map(|(space, name)| space.key(name))
+            .collect();
         for row in rows {
-            listed.insert((row.namespace.clone(), row.pod.name().to_owned()));
             if restored {
                 self.put_pod(row);
             } else {
                 self.pod_seen(row);
             }
         }
-        let gone: Vec<_> = self
-            .namespaces_of(watch)
-            .flat_map(|namespace| {
-                namespace.pods.keys().map(|name| (namespace.name.clone(), name.to_string()))
-            })
-            .filter(|pod| !listed.contains(pod))
-            .collect();
-        for (namespace, name) in gone {
+        for Key { namespace, name } in gone {
             self.pod_gone(&namespace, &name, None);
         }
         self.lists[watch].listed[0] = true;

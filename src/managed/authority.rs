@@ -138,9 +138,8 @@ impl Managed {
 
     /// Whose a slice is, and what it says.
     fn look_at(&self, slice: &SliceLite, family: Family, cx: &Surroundings<'_>) -> (Claim, Observed) {
-        let leader_uid = self.service.observed.as_ref().and_then(|service| service.metadata.uid.as_deref());
         let place = self.place(cx.identity);
-        let claim = claim_slice(slice, &place, family, leader_uid);
+        let claim = claim_slice(slice, &place, family, self.service.uid());
         (claim, observe(slice, &place, family, &cx.identity.replica, cx.at))
     }
 
@@ -240,7 +239,7 @@ impl Managed {
             }
         } else if names.get(1).is_some_and(|second| second == name) {
             self.second.obstructed = false;
-            if !self.second.observed.as_ref().is_some_and(is_old) {
+            if !self.second.observed.as_deref().is_some_and(is_old) {
                 self.second.observed = None;
             }
         }

@@ -9,7 +9,7 @@ use super::pace::Pace;
 use super::{Errand, Managed, Outcome, Surroundings};
 use crate::apply::{Reply, Request, Target};
 use crate::failure::{Failure, Kind};
-use crate::kinds::{ServiceLite, version};
+use crate::kinds::{Kept, ServiceLite, version};
 use crate::notice::Notice;
 use crate::service::{self, Claim, claim_service};
 
@@ -20,9 +20,9 @@ const STRAYS_AGAIN: Micros = Micros::from_secs(2);
 /// What is known of the leader Service, and what is being done about it.
 #[derive(Default)]
 pub(super) struct LeaderService {
-    pub(super) observed: Option<Box<ServiceLite>>,
+    pub(super) observed: Option<Seen>,
     pub(super) obstruction: Option<Arc<str>>,
-    pub(super) mirror: Option<Mirror>,
+    pub(super) mirror: Option<Box<Mirror>>,
     pub(super) mirror_order: Option<OrderId>,
     pub(super) former_ips: Vec<IpAddr>,
     /// Something changed that it may have to follow.
@@ -33,6 +33,31 @@ pub(super) struct LeaderService {
     pub(super) is_new: bool,
 }
 
+/// The leader Service as last seen.
+pub(super) struct Seen {
+    uid: Box<str>,
+    service: Kept<ServiceLite>,
+}
+
+impl Seen {
+    fn new(service: &ServiceLite) -> Self {
+        let uid = service.metadata.uid.as_deref().unwrap_or_default().into();
+        Self { uid, service: Kept::new(service) }
+    }
+}
+
+impl LeaderService {
+    /// The present leader Service's UID.
+    pub(super) fn uid(&self) -> Option<&str> {
+        self.observed.as_ref().map(|seen| &*seen.uid)
+    }
+
+    /// The leader Service as it was last seen.
+    pub(super) fn read(&self) -> Option<ServiceLite> {
+        self.observed.as_ref().and_then(|seen| seen.service.read())
+    }
+}
+
 impl Managed {
     pub(super) fn tend_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
         let service = &self.service;
@@ -41,14 +66,14 @@ impl Managed {
         }
         self.service.is_due = false;
         let place = self.place(cx.identity);
-        let (errand, request) = match &self.service.observed {
+        let (errand, request) = match self.service.read() {
             None => {
                 let unknown = Mirror { leader: None, epoch: None, switched: None, handled: None };
-                let mirror = self.service.mirror.as_ref().unwrap_or(&unknown);
+                let mirror = self.service.mirror.as_deref().unwrap_or(&unknown);
                 let service = service::desired(&place, mirror, &self.service.former_ips);
                 (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))
             }
-            Some(observed) => match service::difference(observed, &place, self.service.mirror.as_ref()) {
+            Some(observed) => match service::difference(&observed, &place, self.service.mirror.as_deref()) {
                 None => {
                     if let Some(id) = self.service.mirror_order.take() {
                         out.events.push(Event::Mirrored { id });
@@ -75,17 +100,19 @@ impl Managed {
     ) {
         self.service.is_due = true;
         let Some(seen) = seen else {
-            if let Some(gone) = self.service.observed.take() {
+            if let Some(gone) = self.service.read() {
+                self.service.observed = None;
                 self.service.former_ips =
                     gone.spec.cluster_ips.iter().filter_map(|address| address.parse().ok()).collect();
             }
             self.unobstruct_service(cx, out);
             return;
         };
-        let is_old = |known: &ServiceLite| {
-            known.metadata.uid == seen.metadata.uid && version(&known.metadata) > version(&seen.metadata)
+        let is_old = |known: &Seen| {
+            Some(&*known.uid) == seen.metadata.uid.as_deref()
+                && known.service.version() > version(&seen.metadata)
         };
-        if self.service.observed.as_deref().is_some_and(is_old) {
+        if self.service.observed.as_ref().is_some_and(is_old) {
             return;
         }
         match claim_service(seen, &self.place(cx.identity)) {
@@ -94,7 +121,7 @@ impl Managed {
                     out.errands.push(self.look_for_strays());
                     self.strays = Some(cx.at.plus(STRAYS_AGAIN));
                 }
-                self.service.observed = Some(Box::new(seen.clone()));
+                self.service.observed = Some(Seen::new(seen));
                 self.unobstruct_service(cx, out);
             }
             Claim::Stale(_) => {

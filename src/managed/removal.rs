@@ -12,12 +12,12 @@ impl Managed {
     /// What there is of ours to be deleted.
     pub(super) fn targets(&self, scope: Scope, identity: &Identity) -> Vec<Target> {
         let mut targets = Vec::new();
-        if let Some(service) = self.service.observed.as_ref().filter(|_| scope == Scope::Everything) {
+        if let Some(service) = self.service.read().filter(|_| scope == Scope::Everything) {
             targets.push(Target::of(true, &service.metadata));
         }
         let place = self.place(identity);
         let families = self.view.source.families.iter();
-        for (family, observed) in families.zip([self.authority.as_ref(), self.second.observed.as_ref()]) {
+        for (family, observed) in families.zip([self.authority.as_ref(), self.second.observed.as_deref()]) {
             if let Some(observed) = observed {
                 targets.push(Target {
                     is_service: false,
@@ -33,7 +33,9 @@ impl Managed {
     /// These objects are no more.
     fn forget(&mut self, removed: &[Target]) {
         let is_gone = |uid: Option<&str>| removed.iter().any(|target| uid.unwrap_or_default() == target.uid);
-        self.service.observed.take_if(|service| is_gone(service.metadata.uid.as_deref()));
+        if is_gone(self.service.uid()) {
+            self.service.observed = None;
+        }
         self.authority.take_if(|slice| is_gone(slice.extras.uid.as_deref()));
         self.second.observed.take_if(|slice| is_gone(slice.extras.uid.as_deref()));
     }
@@ -49,7 +51,7 @@ impl Managed {
     /// Slices of others under the leader Service's name would be routed to beside ours.
     pub(super) fn strays(&mut self, slices: &[SliceLite], cx: &Surroundings<'_>, out: &mut Outcome) {
         let ours = self.slice_names(cx.identity);
-        let leader_uid = self.service.observed.as_ref().and_then(|service| service.metadata.uid.as_deref());
+        let leader_uid = self.service.uid();
         for stray in slices {
             let metadata = &stray.metadata;
             let name = metadata.name.as_deref().unwrap_or_default();

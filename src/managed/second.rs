@@ -13,7 +13,7 @@ use crate::slice::{self, Draft, Observed};
 /// The second family's slice.
 #[derive(Default)]
 pub(super) struct Second {
-    pub(super) observed: Option<Observed>,
+    pub(super) observed: Option<Box<Observed>>,
     /// A foreign slice has its name: nothing is done until that is gone.
     pub(super) obstructed: bool,
     pub(super) open: bool,
@@ -66,11 +66,11 @@ impl Managed {
         out: &mut Outcome,
     ) {
         let is_old = |known: &Observed| known.publication.version > observed.publication.version;
-        if self.second.observed.as_ref().is_some_and(is_old) {
+        if self.second.observed.as_deref().is_some_and(is_old) {
             return;
         }
         match claim {
-            Claim::Ours | Claim::Adoptable => self.second.observed = Some(observed),
+            Claim::Ours | Claim::Adoptable => self.second.observed = Some(Box::new(observed)),
             Claim::Stale(_) => {
                 self.second.observed = None;
                 if !self.second.open {
