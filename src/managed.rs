@@ -32,6 +32,9 @@ const BLOCKED_RECHECK: Micros = Micros::from_secs(10);
 /// that one is looked for again after so long.
 const STRAYS_AGAIN: Micros = Micros::from_secs(2);
 
+/// Older than any object, and yet a version: a write that carries it is refused.
+const DISTRUSTED: Version = Version(1);
+
 /// Who this process is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -298,6 +301,20 @@ impl Managed {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
             mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),
             horizon,
+        }
+    }
+
+    /// The store was restored: the leader Service is whatever is seen next, however old.
+    pub(crate) fn distrust_service(&mut self) {
+        if let Some(service) = &mut self.service.observed {
+            service.metadata.resource_version = Some(DISTRUSTED.0.to_string());
+        }
+    }
+
+    /// Likewise the slices.
+    pub(crate) fn distrust_slices(&mut self) {
+        for known in [&mut self.authority, &mut self.second.observed].into_iter().flatten() {
+            known.publication.version = DISTRUSTED;
         }
     }
 

@@ -8,7 +8,9 @@ use machine::{Event, Version};
 use tracing::{info, warn};
 
 use super::{
-    Driver, key, names_of,
+    Driver,
+    gate::went_back,
+    key, names_of,
     pods::{pod_facts, unclear_settings},
 };
 use crate::annotations::{self, Settings};
@@ -25,7 +27,7 @@ impl Driver {
         match change {
             Change::Relisting => self.lists[watch].services = Vec::new(),
             Change::Page(services) => self.lists[watch].services.extend(services),
-            Change::Listed { restored, .. } => self.services_listed(watch, restored),
+            Change::Listed { version, restored } => self.services_listed(watch, Version(version), restored),
             Change::Applied(service) => self.service_seen(service),
             Change::Deleted(service) => {
                 let (namespace, name) = names_of(&service.metadata);
@@ -38,8 +40,17 @@ impl Driver {
         }
     }
 
-    pub(super) fn services_listed(&mut self, watch: usize, restored: bool) {
+    pub(super) fn services_listed(&mut self, watch: usize, listed: Version, restored: bool) {
         let services = std::mem::take(&mut self.lists[watch].services);
+        let known = |service: &ServiceLite| {
+            let (namespace, name) = names_of(&service.metadata);
+            self.world.namespaces.get(&*namespace)?.services.get(&*name).map(ServiceFact::version)
+        };
+        let is_older = |service: &ServiceLite| went_back(known(service), version(&service.metadata), listed);
+        let restored = restored || services.iter().any(is_older);
+        if restored {
+            self.distrust(watch, Managed::distrust_service);
+        }
         let listed: HashSet<_> = services.iter().map(|service| names_of(&service.metadata)).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)

@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use machine::Version;
 use tracing::{info, warn};
 
+use super::gate::went_back;
 use super::leftovers::sweep;
 use super::{Driver, names_of};
 use crate::annotations;
 use crate::apply::Target;
 use crate::kinds::{SliceLite, version};
-use crate::managed::Key;
+use crate::managed::{Key, Managed};
 use crate::names::{LABEL_SERVICE_NAME, LABEL_SOURCE_SERVICE};
 use crate::watch::Change;
 use crate::world::{Namespace, ServiceFact};
@@ -20,7 +22,7 @@ impl Driver {
         match change {
             Change::Relisting => self.lists[watch].slices = Vec::new(),
             Change::Page(slices) => self.lists[watch].slices.extend(slices),
-            Change::Listed { restored, .. } => self.slices_listed(watch, restored),
+            Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
             Change::Applied(slice) => self.slice_seen(&slice),
             Change::Deleted(slice) => self.slice_gone(&slice),
             Change::Bookmark(_) => {}
@@ -30,8 +32,17 @@ impl Driver {
         }
     }
 
-    pub(super) fn slices_listed(&mut self, watch: usize, restored: bool) {
+    pub(super) fn slices_listed(&mut self, watch: usize, listed: Version, restored: bool) {
         let slices = std::mem::take(&mut self.lists[watch].slices);
+        let known = |slice: &SliceLite| {
+            let (namespace, name) = names_of(&slice.metadata);
+            self.world.namespaces.get(&*namespace)?.slices.get(&*name).map(|known| version(&known.metadata))
+        };
+        let is_older = |slice: &SliceLite| went_back(known(slice), version(&slice.metadata), listed);
+        let restored = restored || slices.iter().any(is_older);
+        if restored {
+            self.distrust(watch, Managed::distrust_slices);
+        }
         let listed: HashSet<_> = slices.iter().map(|slice| names_of(&slice.metadata)).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)
