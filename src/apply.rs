@@ -113,6 +113,8 @@ pub(crate) struct Answer<T> {
     pub(crate) namespace: String,
     /// Method and kind of the request.
     pub(crate) what: &'static str,
+    /// It would have changed something.
+    pub(crate) is_write: bool,
     /// What came of it.
     pub(crate) result: Result<Reply, Failure>,
     /// How long it waited for its turn, and how long the API server took.
@@ -214,8 +216,8 @@ impl<T: Send + 'static> Apply<T> {
         self.running.spawn(async move {
             let Order { purpose, namespace, request } = order;
             let begun = Instant::now();
-            let (limit, what) = (request.time_limit(), request.what());
-            let result = if dry_run && request.is_write() {
+            let (limit, what, is_write) = (request.time_limit(), request.what(), request.is_write());
+            let result = if dry_run && is_write {
                 info!(dry_run, namespace, "would send: {request}");
                 Ok(request.pretend())
             } else {
@@ -224,7 +226,7 @@ impl<T: Send + 'static> Apply<T> {
                     Err(_) => Err(Failure::timeout(limit)),
                 }
             };
-            Answer { purpose, namespace, what, result, waited, took: begun.elapsed(), lane }
+            Answer { purpose, namespace, what, is_write, result, waited, took: begun.elapsed(), lane }
         });
     }
 }

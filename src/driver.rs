@@ -304,7 +304,7 @@ impl Driver {
     }
 
     fn answered(&mut self, answer: Answer<Purpose>) {
-        self.note_reachability(answer.result.as_ref().err());
+        self.note_reachability(&answer);
         self.note_failure(&answer);
         let (key, generation, errand) = match answer.purpose {
             Purpose::Of(key, generation, errand) => (key, generation, errand),
@@ -338,24 +338,31 @@ impl Driver {
         }
     }
 
-    /// After an outage the first answer ends everybody's back-off.
-    fn note_reachability(&mut self, failure: Option<&Failure>) {
-        let is_cut_off =
-            failure.is_some_and(|failure| matches!(failure.kind, Kind::Unknown | Kind::Unreachable));
+    /// After an outage the first answer ends everybody's back-off. A write that fails while reads are answered is no
+    /// outage: an admission webhook is, and each read beside it would end the back-off.
+    fn note_reachability(&mut self, answer: &Answer<Purpose>) {
+        let is_cut_off = match &answer.result {
+            Err(failure) if failure.kind == Kind::Unreachable => true,
+            Err(failure) if failure.kind == Kind::Unknown => self.is_cut_off || !answer.is_write,
+            Ok(_) | Err(_) => false,
+        };
         if self.is_cut_off && !is_cut_off {
             self.server_back();
         }
         self.is_cut_off = is_cut_off;
     }
 
-    /// Writes of slices and leader Services that fail are reported with their Service, where it is known what
-    /// follows; everything else here, so that a missing right shows whatever it was needed for.
+    /// Failures are logged here, whatever they were needed for, so that one that goes on is not logged at every try.
     fn note_failure(&mut self, answer: &Answer<Purpose>) {
         let Err(failure) = &answer.result else { return };
         match &answer.purpose {
-            Purpose::Of(_, _, Errand::Publish { .. } | Errand::LeaderService { .. }) => {}
+            Purpose::Of(key, _, Errand::Publish { .. }) => {
+                self.failures.note("publication", &key.namespace, Some(&key.name), failure);
+            }
+            // With its Service, where it is known what follows.
+            Purpose::Of(_, _, Errand::LeaderService { .. }) => {}
             Purpose::Of(..) | Purpose::Sweep(_) | Purpose::Loose => {
-                self.failures.note(answer.what, &answer.namespace, failure);
+                self.failures.note(answer.what, &answer.namespace, None, failure);
             }
         }
     }

@@ -31,6 +31,9 @@ use leader_service::LeaderService;
 use obstacle::ForeignSlice;
 use second::Second;
 
+/// Older than any object, and yet a version: a write that carries it is refused.
+const DISTRUSTED: Version = Version(1);
+
 /// Who this process is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -201,6 +204,18 @@ impl Managed {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
             mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),
             horizon,
+        }
+    }
+
+    /// The store was restored: the leader Service is whatever is seen next, however old.
+    pub(crate) fn distrust_service(&mut self) {
+        self.service.distrust();
+    }
+
+    /// Likewise the slices.
+    pub(crate) fn distrust_slices(&mut self) {
+        for known in [self.authority.as_mut(), self.second.observed.as_deref_mut()].into_iter().flatten() {
+            known.publication.version = DISTRUSTED;
         }
     }
 

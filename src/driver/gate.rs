@@ -2,16 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use machine::Member;
+use machine::{Member, Version};
 use tracing::{info, warn};
 
 use super::Driver;
 use super::pods::unclear_settings;
-use crate::managed::Key;
+use crate::managed::{Key, Managed};
 use crate::rows::PodRow;
 use crate::world::{Namespace, ServiceFact};
 
+/// Whether a list proves that the store was restored: it has an object in an older version than we know, and is itself
+/// newer than that. With the server's count raised beyond what it was, as the manuals of etcd advise for a restore,
+/// nothing else shows it. (An object that we know in a version beyond the list was read since the list was made.)
+pub(super) fn went_back(known: Option<Version>, listed: Version, list: Version) -> bool {
+    known.is_some_and(|known| listed < known && known <= list)
+}
+
 impl Driver {
+    /// What these elections know of their own objects may be newer than what there is.
+    pub(super) fn distrust(&mut self, watch: usize, forget: fn(&mut Managed)) {
+        let scope = &self.scope;
+        let spaces = self.world.namespaces.values_mut();
+        let restored = spaces.filter(|space| scope.watch_of(&space.name) == watch);
+        restored.flat_map(|space| space.managed.values_mut()).for_each(|managed| forget(managed));
+    }
+
     pub(super) fn namespaces_of(&self, watch: usize) -> impl Iterator<Item = &Namespace> {
         self.world.namespaces.values().filter(move |space| self.scope.watch_of(&space.name) == watch)
     }

@@ -1,12 +1,12 @@
 //! Pods: every one is kept as a row, and told to the elections that it concerns.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use machine::{Departure, Event, Version};
 use tracing::warn;
 
 use super::Driver;
+use super::gate::went_back;
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
 use crate::managed::Key;
@@ -47,6 +47,10 @@ impl Driver {
 
     pub(super) fn pods_listed(&mut self, watch: usize, version: Version, restored: bool) {
         let rows = std::mem::take(&mut self.lists[watch].pods);
+        let known = |row: &PodRow| {
+            self.world.namespaces.get(&row.namespace)?.pods.get(row.pod.name()).map(|row| row.version)
+        };
+        let restored = restored || rows.iter().any(|row| went_back(known(row), row.version, version));
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
         let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
         let gone: Vec<_> = self

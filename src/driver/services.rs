@@ -8,7 +8,9 @@ use machine::{Event, Version};
 use tracing::{info, warn};
 
 use super::{
-    Driver, key_of,
+    Driver,
+    gate::went_back,
+    key_of,
     pods::{pod_facts, unclear_settings},
 };
 use crate::annotations::{self, Settings};
@@ -29,7 +31,7 @@ impl Driver {
                     services.iter().map(|service| (key_of(&service.metadata), ServiceFact::of(service)));
                 self.lists[watch].services.extend(facts);
             }
-            Change::Listed { restored, .. } => self.services_listed(watch, restored),
+            Change::Listed { version, restored } => self.services_listed(watch, Version(version), restored),
             Change::Applied(service) => {
                 self.service_seen(&key_of(&service.metadata), ServiceFact::of(&service));
             }
@@ -43,8 +45,15 @@ impl Driver {
         }
     }
 
-    fn services_listed(&mut self, watch: usize, restored: bool) {
+    fn services_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let services = std::mem::take(&mut self.lists[watch].services);
+        let known =
+            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.services.get(&key.name)?.version());
+        let is_older = |(key, fact): &(Key, ServiceFact)| went_back(known(key), fact.version(), list);
+        let restored = restored || services.iter().any(is_older);
+        if restored {
+            self.distrust(watch, Managed::distrust_service);
+        }
         let listed: HashSet<_> = services.iter().map(|(key, _)| key).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)

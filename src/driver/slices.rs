@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use machine::Version;
 use tracing::{info, warn};
 
+use super::gate::went_back;
 use super::leftovers::sweep;
 use super::{Driver, key_of};
 use crate::annotations;
 use crate::apply::Target;
 use crate::kinds::{Kept, SliceLite, version};
-use crate::managed::Key;
+use crate::managed::{Key, Managed};
 use crate::names::{LABEL_SERVICE_NAME, LABEL_SOURCE_SERVICE};
 use crate::watch::Change;
 use crate::world::{Namespace, ServiceFact};
@@ -23,7 +25,7 @@ impl Driver {
                 let kept = slices.iter().map(|slice| (key_of(&slice.metadata), Kept::new(slice)));
                 self.lists[watch].slices.extend(kept);
             }
-            Change::Listed { restored, .. } => self.slices_listed(watch, restored),
+            Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
             Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), Kept::new(&slice)),
             Change::Deleted(slice) => self.slice_gone(&key_of(&slice.metadata), &slice),
             Change::Bookmark(_) => {}
@@ -33,8 +35,15 @@ impl Driver {
         }
     }
 
-    fn slices_listed(&mut self, watch: usize, restored: bool) {
+    fn slices_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let slices = std::mem::take(&mut self.lists[watch].slices);
+        let known =
+            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.slices.get(&key.name)?.version());
+        let is_older = |(key, slice): &(Key, Kept<SliceLite>)| went_back(known(key), slice.version(), list);
+        let restored = restored || slices.iter().any(is_older);
+        if restored {
+            self.distrust(watch, Managed::distrust_slices);
+        }
         let listed: HashSet<_> = slices.iter().map(|(key, _)| key).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)

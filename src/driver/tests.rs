@@ -14,7 +14,7 @@ use tower::{BoxError, service_fn};
 use super::{Driver, Feed, Purpose, Scope};
 use crate::apply::Apply;
 use crate::health::Health;
-use crate::kinds::fixtures::{merge, pod, service};
+use crate::kinds::fixtures::{decode, merge, pod, service, with};
 use crate::managed::Identity;
 use crate::watch::Change;
 
@@ -23,6 +23,8 @@ struct Server {
     /// The leader Service, and the version of the last write.
     stored: Mutex<(Value, u64)>,
     patches: Semaphore,
+    /// What was sent as slices, and what they became.
+    slices: Mutex<Vec<(Value, Value)>>,
 }
 
 impl Server {
@@ -38,6 +40,7 @@ impl Server {
         if is_service && head.method == Method::PATCH {
             self.patches.acquire().await?.forget();
         }
+        let sent = object.clone();
         let mut stored = self.stored.lock().unwrap();
         stored.1 += 1;
         let version =
@@ -52,6 +55,8 @@ impl Server {
         if is_service {
             object["metadata"]["uid"] = json!("leader-service");
             stored.0 = object.clone();
+        } else if sent["addressType"].is_string() {
+            self.slices.lock().unwrap().push((sent, object.clone()));
         }
         Ok(Response::new(Full::from(serde_json::to_vec(&object)?)))
     }
@@ -59,6 +64,11 @@ impl Server {
     fn told(&self) -> Value {
         self.stored.lock().unwrap().0["metadata"]["annotations"]["zen-lead.io/current-leader"].clone()
     }
+}
+
+fn server(patches: usize) -> Arc<Server> {
+    let (stored, slices) = (Mutex::new((json!({}), 1_000)), Mutex::default());
+    Arc::new(Server { stored, patches: Semaphore::new(patches), slices })
 }
 
 fn driver(server: &Arc<Server>) -> Driver {
@@ -83,8 +93,7 @@ fn listed<T>(objects: Vec<T>) -> [Change<T>; 3] {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_follows_while_the_one_before_is_being_told_is_told_next() {
-    let stored = Mutex::new((json!({}), 1_000));
-    let server = Arc::new(Server { stored, patches: Semaphore::new(0) });
+    let server = server(0);
     let mut driver = driver(&server);
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
     let second = pod(&json!({ "metadata": { "name": "orders-1", "uid": "a1" } }));
@@ -112,4 +121,56 @@ async fn a_leader_that_follows_while_the_one_before_is_being_told_is_told_next()
     server.patches.add_permits(1);
     hear(&mut driver).await;
     assert_eq!(server.told(), "orders-1");
+}
+
+/// A store restored with its count raised, as the manuals of etcd advise: lists are newer than ever, and some objects
+/// older than known.
+#[tokio::test(start_paused = true)]
+async fn i10_a_list_with_an_older_object_than_known_is_of_a_restored_store() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
+    let second = pod(&json!({
+        "metadata": { "name": "orders-1", "uid": "a1", "creationTimestamp": "2025-11-20T09:00:00Z" },
+    }));
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![source]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(vec![pod(&json!({})), second]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    let (sent, published) = server.slices.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(sent["endpoints"][0]["targetRef"]["name"], "orders-0");
+    driver.told(Feed::Slices(0, Change::Applied(decode(published.clone()))));
+    hear(&mut driver).await;
+
+    let former = json!({
+        "metadata": {
+            "resourceVersion": "900",
+            "annotations": {
+                "zen-lead.io/leader-pod-name": "orders-1", "zen-lead.io/leader-pod-uid": "a1",
+                "zen-lead.io/epoch": "77",
+            },
+        },
+        "endpoints": [{
+            "addresses": ["10.0.7.21"], "conditions": { "ready": true },
+            "targetRef": { "kind": "Pod", "name": "orders-1", "uid": "a1" },
+        }],
+    });
+    let restored = decode(with(published, &former));
+    let [relisting, page, _] = listed(vec![restored]);
+    for change in [relisting, page, Change::Listed { version: 1_000_000, restored: false }] {
+        driver.told(Feed::Slices(0, change));
+    }
+    hear(&mut driver).await;
+    let (sent_again, _) = server.slices.lock().unwrap().last().cloned().unwrap();
+    let epoch = |slice: &Value| {
+        let text = slice["metadata"]["annotations"]["zen-lead.io/epoch"].as_str().unwrap();
+        text.parse::<u64>().unwrap()
+    };
+    assert_eq!(sent_again["metadata"]["resourceVersion"], "900", "written to what there is: {sent_again}");
+    assert_eq!(sent_again["endpoints"][0]["targetRef"]["name"], "orders-1", "who is found and fit stays");
+    assert!(epoch(&sent_again) > epoch(&sent), "in a new term");
 }

@@ -106,7 +106,6 @@ impl Managed {
                 if !creates && failure.kind == Kind::NotFound {
                     self.authority = None;
                 }
-                tracing::warn!(service = %self.key, outcome = failure.category(), "publication failed: {failure}");
                 out.events.push(Event::PublishFailed { id, outcome: failure.outcome() });
             }
         }

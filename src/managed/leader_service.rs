@@ -6,7 +6,7 @@ use std::sync::Arc;
 use machine::{Event, Micros, Mirror, OrderId};
 
 use super::pace::Pace;
-use super::{Errand, Managed, Outcome, Surroundings};
+use super::{DISTRUSTED, Errand, Managed, Outcome, Surroundings};
 use crate::apply::{Reply, Request, Target};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Kept, ServiceLite, version};
@@ -50,6 +50,14 @@ impl LeaderService {
     /// The present leader Service's UID.
     pub(super) fn uid(&self) -> Option<&str> {
         self.observed.as_ref().map(|seen| &*seen.uid)
+    }
+
+    /// Whatever is seen next is true, however old.
+    pub(super) fn distrust(&mut self) {
+        if let Some(mut service) = self.read() {
+            service.metadata.resource_version = Some(DISTRUSTED.0.to_string());
+            self.observed = Some(Seen::new(&service));
+        }
     }
 
     /// The leader Service as it was last seen.
