@@ -26,7 +26,7 @@ impl Driver {
                 self.lists[watch].slices.extend(kept);
             }
             Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
-            Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), Kept::new(&slice)),
+            Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), &Kept::new(&slice)),
             Change::Deleted(slice) => self.slice_gone(&key_of(&slice.metadata), &slice),
             Change::Bookmark(_) => {}
             Change::Malformed { object, error } => {
@@ -55,7 +55,7 @@ impl Driver {
             if restored {
                 self.world.namespace(&key.namespace).slices.remove(&key.name);
             }
-            self.slice_seen(&key, slice);
+            self.slice_seen(&key, &slice);
         }
         for (key, slice) in gone {
             self.slice_gone(&key, &slice);
@@ -64,7 +64,7 @@ impl Driver {
         self.listed(watch, restored);
     }
 
-    fn slice_seen(&mut self, key: &Key, slice: Kept<SliceLite>) {
+    fn slice_seen(&mut self, key: &Key, slice: &Kept<SliceLite>) {
         let slices = &mut self.world.namespace(&key.namespace).slices;
         if slices.get(&key.name).is_some_and(|known| known.version() > slice.version()) {
             return;
