@@ -456,7 +456,8 @@ impl Managed {
         let place = self.place(cx.identity);
         let (errand, request) = match &self.service.observed {
             None => {
-                let unknown = Mirror { leader: None, epoch: None, switched: None, handled: None };
+                let unknown =
+                    Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None };
                 let mirror = self.service.mirror.as_ref().unwrap_or(&unknown);
                 let service = service::desired(&place, mirror, &self.service.former_ips);
                 (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))
