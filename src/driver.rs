@@ -26,12 +26,12 @@ use crate::apply::{Answer, Apply, Order, Reply, Request};
 use crate::clock::Clock;
 use crate::failure::{Failure, Kind};
 use crate::health::Health;
-use crate::kinds::{PodLite, ServiceLite, SliceLite};
+use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::notice::{self, Notice, Regarding};
 use crate::rows::PodRow;
 use crate::watch::Change;
-use crate::world::World;
+use crate::world::{ServiceFact, World};
 
 /// The health server calls us dead if we are silent for some of these.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -116,8 +116,8 @@ impl Scope {
 #[derive(Default)]
 struct Lists {
     pods: Vec<PodRow>,
-    services: Vec<ServiceLite>,
-    slices: Vec<SliceLite>,
+    services: Vec<(Key, ServiceFact)>,
+    slices: Vec<(Key, Kept<SliceLite>)>,
     /// The highest version seen on the pod watch.
     horizon: Version,
     listed: [bool; 3],
@@ -134,6 +134,8 @@ pub(crate) struct Driver {
     health: Health,
     alarms: BinaryHeap<Reverse<(Timestamp, Key)>>,
     next_generation: u32,
+    /// All Services and slices have been listed.
+    knows_services: bool,
     /// All lists are in.
     is_armed: bool,
     /// The API server did not answer the last request.
@@ -160,6 +162,7 @@ impl Driver {
             health,
             alarms: BinaryHeap::new(),
             next_generation: 0,
+            knows_services: false,
             is_armed: false,
             is_cut_off: false,
             invalid: HashSet::new(),
@@ -224,7 +227,7 @@ impl Driver {
     }
 
     fn managed(&self, key: &Key) -> Option<&Managed> {
-        self.world.namespaces.get(&key.namespace)?.managed.get(&key.name)
+        self.world.namespaces.get(&key.namespace)?.managed.get(&key.name).map(Box::as_ref)
     }
 
     fn horizon(&self, namespace: &str) -> Version {
@@ -436,12 +439,10 @@ fn loose(namespace: &str, request: Request) -> Order<Purpose> {
     Order { purpose: Purpose::Loose, namespace: namespace.to_owned(), request }
 }
 
-fn key(namespace: &str, name: &str) -> Key {
-    Key { namespace: namespace.into(), name: name.into() }
-}
-
-fn names_of(metadata: &ObjectMeta) -> (String, String) {
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+/// Where an object is.
+fn key_of(metadata: &ObjectMeta) -> Key {
+    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+    Key { namespace: text(&metadata.namespace), name: text(&metadata.name) }
 }
 
 #[cfg(test)]

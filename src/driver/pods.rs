@@ -1,7 +1,6 @@
 //! Pods: every one is kept as a row, and told to the elections that it concerns.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use machine::{Departure, Event, Version};
 use tracing::warn;
@@ -10,6 +9,7 @@ use super::Driver;
 use super::gate::went_back;
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
+use crate::managed::Key;
 use crate::notice::{Notice, Regarding};
 use crate::rows::{PodRow, View, event_for};
 use crate::watch::Change;
@@ -52,23 +52,21 @@ impl Driver {
         };
         let restored = restored || rows.iter().any(|row| went_back(known(row), row.version, version));
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
-        let mut listed: HashSet<(Arc<str>, String)> = HashSet::with_capacity(rows.len());
+        let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
+        let gone: Vec<_> = self
+            .namespaces_of(watch)
+            .flat_map(|space| space.pods.keys().map(move |name| (space, name)))
+            .filter(|(space, name)| !listed.contains(&(&*space.name, name)))
+            .map(|(space, name)| space.key(name))
+            .collect();
         for row in rows {
-            listed.insert((row.namespace.clone(), row.pod.name().to_owned()));
             if restored {
                 self.put_pod(row);
             } else {
                 self.pod_seen(row);
             }
         }
-        let gone: Vec<_> = self
-            .namespaces_of(watch)
-            .flat_map(|namespace| {
-                namespace.pods.keys().map(|name| (namespace.name.clone(), name.to_string()))
-            })
-            .filter(|pod| !listed.contains(pod))
-            .collect();
-        for (namespace, name) in gone {
+        for Key { namespace, name } in gone {
             self.pod_gone(&namespace, &name, None);
         }
         self.lists[watch].listed[0] = true;
