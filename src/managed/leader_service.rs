@@ -3,19 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use machine::{Event, Micros, Mirror, OrderId};
+use machine::{Event, Mirror, OrderId};
 
 use super::pace::Pace;
-use super::{DISTRUSTED, Errand, Managed, Outcome, Surroundings};
+use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
 use crate::apply::{Reply, Request, Target};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Kept, ServiceLite, version};
 use crate::notice::Notice;
 use crate::service::{self, Claim, claim_service};
-
-/// Kubernetes acts on a selector of the leader Service's at the same time as we do, and leaves a slice behind:
-/// that one is looked for again after so long.
-const STRAYS_AGAIN: Micros = Micros::from_secs(2);
 
 /// What is known of the leader Service, and what is being done about it.
 #[derive(Default)]
