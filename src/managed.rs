@@ -315,7 +315,7 @@ impl Managed {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let of_service = self.service.pace.end().filter(|_| !self.service.open);
         let recheck = |foreign: &ForeignSlice| foreign.recheck;
-        let of_second = self.second.pace.end().or(self.second.foreign.as_ref().map(recheck));
+        let of_second = self.second.pace.end().or_else(|| self.second.foreign.as_ref().map(recheck));
         let of_second = of_second.filter(|_| !self.second.open);
         let of_foreign = self.foreign.as_ref().map(recheck);
         [self.election.deadline(), of_service, of_second, of_foreign, self.strays].into_iter().flatten().min()
@@ -330,7 +330,7 @@ impl Managed {
 
     /// Whether something beside the election waits for a back-off to end.
     pub(crate) fn is_backing_off(&self) -> bool {
-        self.service.pace.end().or(self.second.pace.end()).is_some()
+        self.service.pace.end().is_some() || self.second.pace.end().is_some()
     }
 
     /// The API server is back: there is nothing to wait for.
