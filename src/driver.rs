@@ -15,10 +15,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use machine::{Epoch, Event, Timestamp, Transition, Version};
+use machine::{Cause, Epoch, Event, Timestamp, Transition, Version};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::failures::Failures;
 use self::leftovers::{Leftover, Unswept};
@@ -256,7 +256,9 @@ impl Driver {
                 let mut step = managed.election.step(at, &event);
                 if let Some(transition) = step.transition.take() {
                     managed.triggered(at);
-                    transitions.push((transition, managed.election.state().epoch()));
+                    let is_found =
+                        matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted;
+                    transitions.push((transition, managed.election.state().epoch(), is_found));
                 }
                 managed.carry_out(step, &cx, &mut out);
                 facts.extend(out.events.drain(..));
@@ -277,8 +279,13 @@ impl Driver {
             self.submit(key, generation, errand, request);
         }
         // Whoever waits for the publication comes first, whoever reads logs second.
-        for (transition, epoch) in &transitions {
-            report(key, transition, *epoch);
+        for (transition, epoch, is_found) in &transitions {
+            // What is found as it should be is nothing that happened: at start one line tells of all of it.
+            if *is_found {
+                debug!(service = %key, pod = transition.to_pod.as_ref().map(machine::Pod::name), "adopted");
+            } else {
+                report(key, transition, *epoch);
+            }
         }
         for (notice, regarding) in out.notices.iter().zip(regarding.iter().cycle()) {
             self.send_notice(notice, regarding);
@@ -317,7 +324,7 @@ impl Driver {
         if self.managed(&key).is_none_or(|managed| managed.generation != generation) {
             return;
         }
-        tracing::debug!(service = %key, waited = ?answer.waited, took = ?answer.took, "answered: {errand:?}");
+        debug!(service = %key, waited = ?answer.waited, took = ?answer.took, "answered: {errand:?}");
         let result = answer.result;
         self.with(&key, |managed, cx, out| managed.answered(errand, result, cx, out));
     }

@@ -50,6 +50,13 @@ impl Failure {
         Self { kind: Kind::Unknown, words: format!("no answer within {limit:?}").into(), is_general: false }
     }
 
+    /// It was not even sent: so many waited before it.
+    #[must_use]
+    pub(crate) fn dropped(waiting: usize) -> Self {
+        let words = format!("not sent, since {waiting} were waiting").into();
+        Self { kind: Kind::Refused { endpoint: false }, words, is_general: false }
+    }
+
     /// Classifies what the client reports.
     #[must_use]
     pub(crate) fn of(error: &kube::Error) -> Self {

@@ -214,6 +214,18 @@ impl Managed {
         }
     }
 
+    /// The store was restored: the leader Service is whatever is seen next, however old.
+    pub(crate) fn distrust_service(&mut self) {
+        self.service.distrust();
+    }
+
+    /// Likewise the slices.
+    pub(crate) fn distrust_slices(&mut self) {
+        for known in [self.authority.as_mut(), self.second.observed.as_deref_mut()].into_iter().flatten() {
+            known.publication.version = DISTRUSTED;
+        }
+    }
+
     /// Notes when the cause of the coming write happened.
     pub(crate) fn triggered(&mut self, at: Timestamp) {
         self.triggered = Some(at);
@@ -313,6 +325,10 @@ impl Managed {
     /// When something is to be done although nothing happens.
     #[must_use]
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        if self.is_leaving {
+            // Nothing is tended any more, so that no other moment would ever pass.
+            return self.election.deadline();
+        }
         let of_service = self.service.pace.end().filter(|_| !self.service.open);
         let recheck = |foreign: &ForeignSlice| foreign.recheck;
         let of_second = self.second.pace.end().or_else(|| self.second.foreign.as_ref().map(recheck));

@@ -121,6 +121,11 @@ impl Namespace {
         Key { namespace: self.name.clone(), name: name.clone() }
     }
 
+    /// How many of the Services that opted in have a leader.
+    pub(crate) fn led(&self) -> usize {
+        self.managed.values().filter(|managed| managed.election.state().pod().is_some()).count()
+    }
+
     /// From now on pods that match `selector` concern `source`.
     pub(crate) fn index(&mut self, selector: &Selector, source: &Arc<str>) {
         self.by_label.entry(selector.index_pair().clone()).or_default().insert(source.clone());

@@ -89,8 +89,9 @@ impl Driver {
         self.health.set_synced(true);
         let spaces = self.world.namespaces.values();
         let services: usize = spaces.clone().map(|space| space.managed.len()).sum();
+        let led: usize = spaces.clone().map(Namespace::led).sum();
         let pods: usize = spaces.clone().map(|space| space.pods.len()).sum();
-        info!(services, pods, "armed: all lists are in");
+        info!(services, led, pods, "armed: all lists are in");
         let generated: Vec<_> = spaces
             .clone()
             .flat_map(|space| space.services.iter().map(|(name, fact)| (space.key(name), fact)))

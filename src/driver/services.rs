@@ -47,12 +47,10 @@ impl Driver {
 
     fn services_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let services = std::mem::take(&mut self.lists[watch].services);
-        let known = |key: &Key| {
-            let space = self.world.namespaces.get(&key.namespace)?;
-            space.services.get(&key.name).map(ServiceFact::version)
-        };
-        let restored =
-            restored || services.iter().any(|(key, fact)| went_back(known(key), fact.version(), list));
+        let known =
+            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.services.get(&key.name)?.version());
+        let is_older = |(key, fact): &(Key, ServiceFact)| went_back(known(key), fact.version(), list);
+        let restored = restored || services.iter().any(is_older);
         if restored {
             self.distrust(watch, Managed::distrust_service);
         }

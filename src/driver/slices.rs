@@ -26,7 +26,7 @@ impl Driver {
                 self.lists[watch].slices.extend(kept);
             }
             Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
-            Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), Kept::new(&slice)),
+            Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), &Kept::new(&slice)),
             Change::Deleted(slice) => self.slice_gone(&key_of(&slice.metadata), &slice),
             Change::Bookmark(_) => {}
             Change::Malformed { object, error } => {
@@ -37,12 +37,10 @@ impl Driver {
 
     fn slices_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let slices = std::mem::take(&mut self.lists[watch].slices);
-        let known = |key: &Key| {
-            let space = self.world.namespaces.get(&key.namespace)?;
-            space.slices.get(&key.name).map(Kept::version)
-        };
-        let restored =
-            restored || slices.iter().any(|(key, slice)| went_back(known(key), slice.version(), list));
+        let known =
+            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.slices.get(&key.name)?.version());
+        let is_older = |(key, slice): &(Key, Kept<SliceLite>)| went_back(known(key), slice.version(), list);
+        let restored = restored || slices.iter().any(is_older);
         if restored {
             self.distrust(watch, Managed::distrust_slices);
         }
@@ -57,7 +55,7 @@ impl Driver {
             if restored {
                 self.world.namespace(&key.namespace).slices.remove(&key.name);
             }
-            self.slice_seen(&key, slice);
+            self.slice_seen(&key, &slice);
         }
         for (key, slice) in gone {
             self.slice_gone(&key, &slice);
@@ -66,7 +64,7 @@ impl Driver {
         self.listed(watch, restored);
     }
 
-    fn slice_seen(&mut self, key: &Key, slice: Kept<SliceLite>) {
+    fn slice_seen(&mut self, key: &Key, slice: &Kept<SliceLite>) {
         let slices = &mut self.world.namespace(&key.namespace).slices;
         if slices.get(&key.name).is_some_and(|known| known.version() > slice.version()) {
             return;

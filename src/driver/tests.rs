@@ -210,3 +210,38 @@ async fn i11_the_servers_return_ends_the_back_off_of_a_leader_service() {
     hear(&mut driver).await;
     assert_eq!(server.stored.lock().unwrap().0["metadata"]["name"], "orders-leader", "without a pause");
 }
+
+/// What is tended no more must not be due for ever: the driver would do nothing else.
+#[tokio::test(start_paused = true)]
+async fn i7_whoever_leaves_while_the_server_is_away_waits_for_its_removal_only() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    let source = |opted_in: &str, version: &str| {
+        service(&json!({
+            "metadata": { "annotations": { "zen-lead.io/enabled": opted_in }, "resourceVersion": version },
+            "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] },
+        }))
+    };
+    driver.lists[0].listed = [true, false, true];
+    for change in listed(vec![source("true", "7")]) {
+        driver.told(Feed::Services(0, change));
+    }
+    hear(&mut driver).await;
+    // Kubernetes will have made a slice for it, which is looked for again after a while.
+    let mut selecting = server.stored.lock().unwrap().0.clone();
+    merge(
+        &mut selecting,
+        &json!({ "metadata": { "resourceVersion": "5000" }, "spec": { "selector": { "app": "x" } } }),
+    );
+    server.is_away.store(true, SeqCst);
+    driver.told(Feed::Services(0, Change::Applied(decode(selecting))));
+    driver.told(Feed::Services(0, Change::Applied(source("false", "5001"))));
+    hear(&mut driver).await;
+    for _ in 0..20 {
+        advance(Duration::from_secs(3)).await;
+        driver.ring();
+        hear(&mut driver).await;
+        let next = driver.alarms.peek().map(|alarm| alarm.0.0);
+        assert!(next.is_some_and(|next| next > driver.clock.now()), "{next:?}");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use machine::{Event, OrderId, Version, Wanted};
 
 use super::obstacle::ForeignSlice;
-use super::{DISTRUSTED, Errand, Managed, Outcome, Surroundings};
+use super::{Errand, Managed, Outcome, Surroundings};
 use crate::annotations::{EPOCH, Invalid};
 use crate::apply::{Reply, Request, Target};
 use crate::failure::{Failure, Kind};
@@ -133,12 +133,6 @@ impl Managed {
         } else {
             self.second_seen(seen, &claim, observed, cx, out);
         }
-    }
-
-    /// The store was restored: the slices are whatever is seen next, however old.
-    pub(crate) fn distrust_slices(&mut self) {
-        let known = self.authority.iter_mut().chain(self.second.observed.as_deref_mut());
-        known.for_each(|known| known.publication.version = DISTRUSTED);
     }
 
     /// Whose a slice is, and what it says.

@@ -48,6 +48,14 @@ impl LeaderService {
         self.observed.as_ref().map(|seen| &*seen.uid)
     }
 
+    /// Whatever is seen next is true, however old.
+    pub(super) fn distrust(&mut self) {
+        if let Some(mut service) = self.read() {
+            service.metadata.resource_version = Some(DISTRUSTED.0.to_string());
+            self.observed = Some(Seen::new(&service));
+        }
+    }
+
     /// The leader Service as it was last seen.
     pub(super) fn read(&self) -> Option<ServiceLite> {
         self.observed.as_ref().and_then(|seen| seen.service.read())
@@ -130,14 +138,6 @@ impl Managed {
                 }
             }
             Claim::Foreign(why) => self.obstruct_service(&why, out),
-        }
-    }
-
-    /// The store was restored: the leader Service is whatever is seen next, however old.
-    pub(crate) fn distrust_service(&mut self) {
-        if let Some(mut known) = self.service.read() {
-            known.metadata.resource_version = Some(DISTRUSTED.0.to_string());
-            self.service.observed = Some(Seen::new(&known));
         }
     }
 

@@ -28,7 +28,7 @@ impl Managed {
             self.second = Second::default();
             return;
         };
-        if !self.is_synced || self.second.open || !self.second.pace.is_over(cx.at) {
+        if self.second.open || !self.second.pace.is_over(cx.at) {
             return;
         }
         if let Some(foreign) = &mut self.second.foreign {
@@ -37,6 +37,9 @@ impl Managed {
                 let name = slice::name(&self.place(cx.identity), family);
                 out.errands.push((Errand::FindSecond, Request::ReadSlice(name)));
             }
+            return;
+        }
+        if !self.is_synced {
             return;
         }
         let second = &self.second;
