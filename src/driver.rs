@@ -345,12 +345,14 @@ impl Driver {
         }
     }
 
-    /// After an outage the first answer ends everybody's back-off. A write that fails while reads are answered is no
-    /// outage: an admission webhook is, and each read beside it would end the back-off.
+    /// After an outage the first answer ends everybody's back-off. A write that fails says nothing: that may be an
+    /// admission webhook's doing, while all reads are answered, and each of these would end the back-off.
     fn note_reachability(&mut self, answer: &Answer<Purpose>) {
         let is_cut_off = match &answer.result {
-            Err(failure) if failure.kind == Kind::Unreachable => true,
-            Err(failure) if failure.kind == Kind::Unknown => self.is_cut_off || !answer.is_write,
+            Err(failure) if failure.is_general => true,
+            Err(failure) if matches!(failure.kind, Kind::Unknown | Kind::Unreachable) => {
+                self.is_cut_off || !answer.is_write
+            }
             Ok(_) | Err(_) => false,
         };
         if self.is_cut_off && !is_cut_off {
@@ -381,11 +383,14 @@ impl Driver {
             .namespaces
             .values()
             .flat_map(|space| space.managed.values())
-            .filter(|managed| managed.is_synced() && !managed.election.is_settled())
+            .filter(|managed| !managed.election.is_settled() || managed.is_backing_off())
             .map(|managed| managed.key.clone())
             .collect();
         for key in keys {
-            self.step(&key, Event::ServerBack);
+            self.with(&key, |managed, _, out| {
+                managed.hurry();
+                out.events.extend(managed.is_synced().then_some(Event::ServerBack));
+            });
         }
     }
 

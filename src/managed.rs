@@ -14,7 +14,7 @@ mod second;
 
 use std::sync::Arc;
 
-use machine::{Effect, Election, Epoch, Event, Phase, Standing, Step, Timestamp, Version};
+use machine::{Effect, Election, Epoch, Event, Micros, Phase, Standing, Step, Timestamp, Version};
 
 use crate::annotations::Settings;
 use crate::apply::{Reply, Request};
@@ -33,6 +33,13 @@ use second::Second;
 
 /// Older than any object, and yet a version: a write that carries it is refused.
 const DISTRUSTED: Version = Version(1);
+
+/// Kubernetes acts on a selector of the leader Service's at the same time as we do, and leaves a slice behind: that one
+/// is looked for again after so long.
+const STRAYS_AGAIN: Micros = Micros::from_secs(2);
+
+/// A look or a deletion that has failed is repeated after so long.
+const STRAYS_RETRY: Micros = Micros::from_secs(10);
 
 /// Who this process is.
 #[derive(Clone, Debug)]
@@ -299,9 +306,17 @@ impl Managed {
             Errand::FindSecond => self.second_found(result, cx, out),
             Errand::ReplaceSecond => self.second_replaced(result.is_ok(), cx),
             Errand::Recheck => self.rechecked(result, cx, out),
-            Errand::Strays => {
-                if let Ok(Reply::Slices(slices)) = result {
-                    self.strays(&slices, cx, out);
+            Errand::Strays => match result {
+                Ok(Reply::Slices(slices)) => self.strays(&slices, cx, out),
+                Ok(_) => {}
+                Err(_) => self.strays = Some(cx.at.plus(STRAYS_RETRY)),
+            },
+            // It must not stay until the next regular look.
+            Errand::Stray => {
+                if let Err(failure) = result {
+                    let has_changed = failure.kind == Kind::Conflict;
+                    let pause = if has_changed { STRAYS_AGAIN } else { STRAYS_RETRY };
+                    self.strays = Some(cx.at.plus(pause));
                 }
             }
         }
@@ -310,9 +325,15 @@ impl Managed {
     /// When something is to be done although nothing happens.
     #[must_use]
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        if self.is_leaving {
+            // Nothing is tended any more, so that no other moment would ever pass.
+            return self.election.deadline();
+        }
         let of_service = self.service.pace.end().filter(|_| !self.service.open);
-        let of_second = self.second.pace.end().filter(|_| !self.second.open);
-        let of_foreign = self.foreign.as_ref().map(|foreign| foreign.recheck);
+        let recheck = |foreign: &ForeignSlice| foreign.recheck;
+        let of_second = self.second.pace.end().or_else(|| self.second.foreign.as_ref().map(recheck));
+        let of_second = of_second.filter(|_| !self.second.open);
+        let of_foreign = self.foreign.as_ref().map(recheck);
         [self.election.deadline(), of_service, of_second, of_foreign, self.strays].into_iter().flatten().min()
     }
 
@@ -320,6 +341,18 @@ impl Managed {
     pub(crate) fn wake(&mut self, at: Timestamp) {
         self.service.pace.wake(at);
         self.second.pace.wake(at);
+        self.service.is_due = true;
+    }
+
+    /// Whether something beside the election waits for a back-off to end.
+    pub(crate) fn is_backing_off(&self) -> bool {
+        self.service.pace.end().is_some() || self.second.pace.end().is_some()
+    }
+
+    /// The API server is back: there is nothing to wait for.
+    pub(crate) fn hurry(&mut self) {
+        self.service.pace.hurry();
+        self.second.pace.hurry();
         self.service.is_due = true;
     }
 

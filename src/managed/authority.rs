@@ -131,7 +131,7 @@ impl Managed {
         if family == self.first_family() {
             self.authority_seen(seen, claim, observed, None, cx, out);
         } else {
-            self.second_seen(seen, &claim, observed, out);
+            self.second_seen(seen, &claim, observed, cx, out);
         }
     }
 
@@ -181,10 +181,9 @@ impl Managed {
             }
             Claim::Foreign(why) => {
                 self.authority = None;
-                let name = seen.metadata.name.as_deref().unwrap_or_default();
-                let words: Arc<str> = format!("EndpointSlice {name}: {why}").into();
-                let is_known = self.foreign.as_ref().is_some_and(|foreign| foreign.words == words);
-                self.foreign = Some(ForeignSlice::new(words, cx.at));
+                let found = ForeignSlice::new(seen, &why, cx.at);
+                let is_known = self.foreign.as_ref().is_some_and(|foreign| foreign.words == found.words);
+                self.foreign = Some(found);
                 if !is_known {
                     self.block(out);
                 }
@@ -237,7 +236,7 @@ impl Managed {
                 });
             }
         } else if names.get(1).is_some_and(|second| second == name) {
-            self.second.obstructed = false;
+            self.second.foreign = None;
             if !self.second.observed.as_deref().is_some_and(is_old) {
                 self.second.observed = None;
             }

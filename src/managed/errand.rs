@@ -39,6 +39,8 @@ pub(crate) enum Errand {
     Recheck,
     /// A look for slices of others under the leader Service's name.
     Strays,
+    /// The deletion of one that Kubernetes made for the leader Service.
+    Stray,
 }
 
 /// What the election should be told next, and what to send.

@@ -3,19 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use machine::{Event, Micros, Mirror, OrderId};
+use machine::{Event, Mirror, OrderId};
 
 use super::pace::Pace;
-use super::{DISTRUSTED, Errand, Managed, Outcome, Surroundings};
+use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
 use crate::apply::{Reply, Request, Target};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Kept, ServiceLite, version};
 use crate::notice::Notice;
 use crate::service::{self, Claim, claim_service};
-
-/// Kubernetes acts on a selector of the leader Service's at the same time as we do, and leaves a slice behind:
-/// that one is looked for again after so long.
-const STRAYS_AGAIN: Micros = Micros::from_secs(2);
 
 /// What is known of the leader Service, and what is being done about it.
 #[derive(Default)]
@@ -76,7 +72,8 @@ impl Managed {
         let place = self.place(cx.identity);
         let (errand, request) = match self.service.read() {
             None => {
-                let unknown = Mirror { leader: None, epoch: None, switched: None, handled: None };
+                let unknown =
+                    Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None };
                 let mirror = self.service.mirror.as_deref().unwrap_or(&unknown);
                 let service = service::desired(&place, mirror, &self.service.former_ips);
                 (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))

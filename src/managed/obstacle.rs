@@ -7,12 +7,13 @@ use machine::{Event, Micros, Obstruction, Timestamp};
 use super::{Errand, Managed, Outcome, Surroundings};
 use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
+use crate::kinds::SliceLite;
 use crate::slice;
 
 /// A foreign slice without our label is not on our watch: whether it is gone is asked this often.
 const BLOCKED_RECHECK: Micros = Micros::from_secs(10);
 
-/// A slice of somebody else's where the authority belongs.
+/// A slice of somebody else's where one of ours belongs.
 pub(super) struct ForeignSlice {
     /// Which, and why it is not ours.
     pub(super) words: Arc<str>,
@@ -21,8 +22,19 @@ pub(super) struct ForeignSlice {
 }
 
 impl ForeignSlice {
-    pub(super) fn new(words: Arc<str>, at: Timestamp) -> Self {
+    pub(super) fn new(slice: &SliceLite, why: &str, at: Timestamp) -> Self {
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        let words = format!("EndpointSlice {name}: {why}").into();
         Self { words, recheck: at.plus(BLOCKED_RECHECK) }
+    }
+
+    /// Whether to look now; then not again for a while.
+    pub(super) fn is_due(&mut self, at: Timestamp) -> bool {
+        let is_due = self.recheck <= at;
+        if is_due {
+            self.recheck = at.plus(BLOCKED_RECHECK);
+        }
+        is_due
     }
 }
 
@@ -50,8 +62,7 @@ impl Managed {
 
     /// Looks from time to time whether a foreign slice still stands in our place.
     pub(super) fn tend_obstacle(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
-        if let Some(foreign) = self.foreign.as_mut().filter(|foreign| foreign.recheck <= cx.at) {
-            foreign.recheck = cx.at.plus(BLOCKED_RECHECK);
+        if self.foreign.as_mut().is_some_and(|foreign| foreign.is_due(cx.at)) {
             let name = slice::name(&self.place(cx.identity), self.first_family());
             out.errands.push((Errand::Recheck, Request::ReadSlice(name)));
         }

@@ -38,6 +38,13 @@ impl Pace {
         self.until.take_if(|until| *until <= at);
     }
 
+    /// The API server is back: there is nothing to wait for.
+    pub(super) fn hurry(&mut self) {
+        if self.end().is_some() {
+            *self = Self::default();
+        }
+    }
+
     /// Whether more than one try in a row has failed.
     pub(super) fn is_repeated(&self) -> bool {
         self.pause > FIRST

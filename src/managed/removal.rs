@@ -61,7 +61,7 @@ impl Managed {
             let owners = metadata.owner_references.as_deref().unwrap_or_default();
             let is_of_leader = leader_uid.is_some_and(|uid| owners.iter().any(|owner| owner.uid == uid));
             if is_of_leader {
-                out.errands.push((Errand::Strays, Request::Delete(vec![Target::of(false, metadata)])));
+                out.errands.push((Errand::Stray, Request::Delete(vec![Target::of(false, metadata)])));
             } else {
                 tracing::warn!(service = %self.key, leader_service = %self.leader_service, slice = name,
                     "an EndpointSlice that is not ours carries the leader Service's name: \

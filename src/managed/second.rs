@@ -2,11 +2,13 @@
 
 use machine::Wanted;
 
+use super::obstacle::ForeignSlice;
 use super::pace::Pace;
 use super::{Errand, Managed, Outcome, Surroundings};
 use crate::apply::{Reply, Request, Target};
 use crate::failure::{Failure, Kind};
 use crate::kinds::SliceLite;
+use crate::notice::Notice;
 use crate::service::Claim;
 use crate::slice::{self, Draft, Observed};
 
@@ -14,8 +16,8 @@ use crate::slice::{self, Draft, Observed};
 #[derive(Default)]
 pub(super) struct Second {
     pub(super) observed: Option<Box<Observed>>,
-    /// A foreign slice has its name: nothing is done until that is gone.
-    pub(super) obstructed: bool,
+    /// A foreign slice has its name: nothing is written until that is gone.
+    pub(super) foreign: Option<ForeignSlice>,
     pub(super) open: bool,
     pub(super) pace: Pace,
 }
@@ -26,10 +28,21 @@ impl Managed {
             self.second = Second::default();
             return;
         };
-        let second = &self.second;
-        if !self.is_synced || second.open || second.obstructed || !second.pace.is_over(cx.at) {
+        if self.second.open || !self.second.pace.is_over(cx.at) {
             return;
         }
+        if let Some(foreign) = &mut self.second.foreign {
+            if foreign.is_due(cx.at) {
+                self.second.open = true;
+                let name = slice::name(&self.place(cx.identity), family);
+                out.errands.push((Errand::FindSecond, Request::ReadSlice(name)));
+            }
+            return;
+        }
+        if !self.is_synced {
+            return;
+        }
+        let second = &self.second;
         // The authority first: the second slice is a function of what was acknowledged.
         let Some(authority) = self.election.published().filter(|authority| authority.intact) else { return };
         let leader = authority.leader.as_ref().and_then(|leader| cx.row(leader));
@@ -63,12 +76,14 @@ impl Managed {
         seen: &SliceLite,
         claim: &Claim,
         observed: Observed,
+        cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
         let is_old = |known: &Observed| known.publication.version > observed.publication.version;
         if self.second.observed.as_deref().is_some_and(is_old) {
             return;
         }
+        let former = self.second.foreign.take();
         match claim {
             Claim::Ours | Claim::Adoptable => self.second.observed = Some(Box::new(observed)),
             Claim::Stale(_) => {
@@ -81,9 +96,14 @@ impl Managed {
                     ));
                 }
             }
-            Claim::Foreign(_) => {
+            Claim::Foreign(why) => {
                 self.second.observed = None;
-                self.second.obstructed = true;
+                let found = ForeignSlice::new(seen, why, cx.at);
+                // Told once, not at every look.
+                if former.is_none_or(|former| former.words != found.words) {
+                    out.notices.push(Notice::conflict(&found.words));
+                }
+                self.second.foreign = Some(found);
             }
         }
     }
@@ -124,6 +144,7 @@ impl Managed {
         self.second.open = false;
         match result {
             Ok(Reply::Slice(slice)) => self.slice_seen(&slice, cx, out),
+            Err(failure) if failure.kind == Kind::NotFound && self.second.foreign.take().is_some() => {}
             Ok(_) | Err(_) => self.second.pace.fail(cx.at),
         }
     }

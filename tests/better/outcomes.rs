@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::DeleteParams;
 use lab::Lab;
 use serde_json::json;
 
@@ -114,30 +113,6 @@ async fn b19_a_pod_whose_address_is_refused_is_passed_over() -> Result<()> {
     stage.end().await
 }
 
-/// Answers 500 to every write of slices in this namespace: an admission webhook that nobody serves.
-async fn break_writes_of_slices(stage: &Stage) -> Result<Api<ValidatingWebhookConfiguration>> {
-    let webhooks = Api::all(stage.ns.client());
-    let webhook = json!({
-        "metadata": { "name": stage.ns.name() },
-        "webhooks": [{
-            "name": "nobody.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-            "failurePolicy": "Fail", "timeoutSeconds": 1,
-            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": stage.ns.name() } },
-            "rules": [{
-                "apiGroups": ["discovery.k8s.io"], "apiVersions": ["v1"], "resources": ["endpointslices"],
-                "operations": ["UPDATE"],
-            }],
-            "clientConfig": { "url": format!("https://127.0.0.1:{}/", lab::free_port()?) },
-        }],
-    });
-    webhooks.create(&PostParams::default(), &serde_json::from_value(webhook)?).await?;
-    // The API server has heard of it when a write that changes nothing fails.
-    let touch = json!({ "metadata": { "annotations": {} } });
-    let heard = async { while stage.edit_slice("orders-leader", &touch).await.is_ok() {} };
-    tokio::time::timeout(SOON, heard).await.context("the webhook is not called")?;
-    Ok(webhooks)
-}
-
 /// Reads succeed and every write is answered by 500: each write is paid for by a longer pause, no try has a line of its
 /// own in the log, and the leader moves soon after the obstacle is gone.
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +122,7 @@ async fn b19_a_webhook_that_cannot_be_called_is_not_hammered() -> Result<()> {
     let stage = Stage::new("b19-webhook").await?;
     let (_, pods) = stage.led("orders", 2).await?;
     stage.all_is_seen().await?;
-    let webhooks = break_writes_of_slices(&stage).await?;
+    let webhook = stage.break_writes_of_slices("UPDATE").await?;
     pods[0].unready().await?;
     let line = stage.controller.until_logged(&["publication failed", "failed calling webhook"]).await?;
     assert!(line.contains("WARN") && line.contains("orders"), "{line}");
@@ -160,7 +135,7 @@ async fn b19_a_webhook_that_cannot_be_called_is_not_hammered() -> Result<()> {
     let lines = log.lines().filter(|line| line.contains("WARN") && line.contains("failed calling webhook"));
     assert_eq!(lines.count(), 1, "{log}");
 
-    webhooks.delete(stage.ns.name(), &DeleteParams::default()).await?;
+    stage.mend_writes_of_slices(webhook).await?;
     stage.until_led("orders", &pods[1]).await?;
     stage.end().await
 }
