@@ -73,9 +73,13 @@ impl Driver {
     }
 
     /// Rows are kept of all pods, also of those that concern nobody yet.
-    pub(super) fn put_pod(&mut self, row: PodRow) -> Option<PodRow> {
+    pub(super) fn put_pod(&mut self, mut row: PodRow) -> Option<PodRow> {
         let namespace = self.world.namespace(&row.namespace.clone());
         if let Some(known) = namespace.pods.get_mut(row.pod.name()) {
+            if known.pod == row.pod {
+                // One text for one pod, here and in the elections: it takes less, and is soon compared.
+                row.pod.clone_from(&known.pod);
+            }
             return Some(std::mem::replace(known, row));
         }
         namespace.pods.insert(row.pod.clone().into(), row);
