@@ -65,6 +65,7 @@ impl Facts {
             self.epochs.breaks(at);
             return self.know(Slice::Absent);
         };
+        self.clear_if_blocked();
         let publication = self.accept(publication, at);
         if publication.epoch != self.epochs.known() || publication.epoch.is_none() {
             self.epochs.breaks(at);
@@ -73,6 +74,13 @@ impl Facts {
         self.handled.clone_from(&publication.handled);
         self.announced.clone_from(&publication.leader);
         self.know(Slice::Present(publication));
+    }
+
+    /// Nothing of ours may carry a foreign Service's name.
+    const fn clear_if_blocked(&mut self) {
+        if let Life::Blocked { by: crate::Obstruction::Service(_), clear } = &mut self.life {
+            *clear = true;
+        }
     }
 
     fn know(&mut self, slice: Slice) {
@@ -173,9 +181,7 @@ impl Facts {
             self.look_again(publication);
             return Sight::Nothing;
         }
-        if let Life::Blocked { by: crate::Obstruction::Service(_), clear } = &mut self.life {
-            *clear = true;
-        }
+        self.clear_if_blocked();
         let publication = self.accept(publication, at);
         self.accepted_by_server(&publication);
         let is_answer = |flight: &mut Box<crate::orders::Flight>| {
