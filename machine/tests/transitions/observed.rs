@@ -83,6 +83,15 @@ fn a_doubt_is_resolved_by_the_pods_deletion() {
 }
 
 #[test]
+fn a_doubt_is_resolved_by_the_pods_end() {
+    let mut run = run();
+    run.unready(pod("b"));
+    run.observed(slice("b", 8), Facts::Older).is("Elected b@8", &["confirm b"]);
+    run.confirm_failed();
+    run.departed("b", Departure::Finished).is("Reelecting a@9 by finished", &["publish a@9 .1"]);
+}
+
+#[test]
 fn a_doubted_pod_that_was_no_member_for_a_while_is_asked_about_anew() {
     let mut run = run();
     run.observed(slice("d", 8), Facts::Older).is("Elected d@8", &["confirm d"]);
