@@ -750,9 +750,15 @@ impl Managed {
                 Ok(_) | Err(_) => out.events.push(Event::ReadFailed { id }),
             },
             // The driver has taken note of the pod by now: it may concern other Services as well.
-            Errand::Confirm { id, uid, .. } => out.events.push(match result {
+            Errand::Confirm { id, uid, .. } => out.events.push(match &result {
                 Err(failure) if failure.kind != Kind::NotFound => Event::ConfirmFailed { id },
-                Ok(_) | Err(_) => Event::Confirmed { id, member: cx.member(&uid, &self.view) },
+                Ok(_) | Err(_) => {
+                    let exists = matches!(
+                        &result,
+                        Ok(Reply::Pod(pod)) if pod.metadata.uid.as_deref() == Some(&*uid)
+                    );
+                    Event::Confirmed { id, member: cx.member(&uid, &self.view), exists }
+                }
             }),
             Errand::Remove { id, scope, targets } => out.events.push(match result {
                 Ok(_) => {

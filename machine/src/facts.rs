@@ -195,7 +195,9 @@ impl Facts {
                 }
             }
             Event::ReadFailed { id } => self.read_failed(at, *id),
-            Event::Confirmed { id, member } => learned.confirmed = self.confirmed(at, *id, member.as_ref()),
+            Event::Confirmed { id, member, exists } => {
+                learned.confirmed = self.confirmed(at, *id, member.as_ref(), *exists);
+            }
             Event::ConfirmFailed { id } => self.confirm_failed(at, *id),
             Event::Mirrored { id } => self.mirrored(*id, None),
             Event::MirrorFailed { id } => self.mirrored(*id, Some(at)),

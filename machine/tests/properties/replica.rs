@@ -147,7 +147,7 @@ impl Replica {
                 self.untell(pod);
                 self.departed.push((pod.clone(), now));
             }
-            Event::Confirmed { id, member } => {
+            Event::Confirmed { id, member, .. } => {
                 let Some(index) = self.confirms.iter().position(|(confirm, ..)| confirm == id) else {
                     return;
                 };

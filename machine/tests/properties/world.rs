@@ -365,7 +365,7 @@ impl World {
                 self.feed(n, Event::ConfirmFailed { id });
             }
             Reply::Fair | Reply::Slow => {
-                self.answer(n, reply, Event::Confirmed { id, member }, Event::ConfirmFailed { id });
+                self.answer(n, reply, Event::Confirmed { id, member, exists: false }, Event::ConfirmFailed { id });
             }
         }
     }

@@ -270,13 +270,20 @@ impl Run {
     pub(crate) fn confirmed(&mut self, pod: PodBuilder) -> &mut Self {
         let id = self.confirm.take().expect("a pod is being read");
         let member = Some(self.member(pod));
-        self.tell(Event::Confirmed { id, member })
+        self.tell(Event::Confirmed { id, member, exists: true })
     }
 
     #[track_caller]
     pub(crate) fn confirmed_absent(&mut self) -> &mut Self {
         let id = self.confirm.take().expect("a pod is being read");
-        self.tell(Event::Confirmed { id, member: None })
+        self.tell(Event::Confirmed { id, member: None, exists: false })
+    }
+
+    /// The pod is there, but the selector does not match it.
+    #[track_caller]
+    pub(crate) fn confirmed_no_member(&mut self) -> &mut Self {
+        let id = self.confirm.take().expect("a pod is being read");
+        self.tell(Event::Confirmed { id, member: None, exists: true })
     }
 
     #[track_caller]

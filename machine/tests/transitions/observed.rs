@@ -112,6 +112,15 @@ fn a_pod_confirmed_absent_is_not_raised_by_its_late_watch_events() {
 }
 
 #[test]
+fn a_pod_confirmed_to_be_no_member_may_become_one() {
+    let mut run = run();
+    run.observed(slice("d", 8), Facts::Older);
+    run.confirmed_no_member().published();
+    run.gone("b").gone("c").ready(pod("d")).is_silent();
+    run.gone("a").is("Reelecting d@10 by gone", &["publish d@10 .4"]);
+}
+
+#[test]
 fn a_higher_term_that_drains_is_confirmed_if_our_facts_are_older() {
     let mut run = run();
     run.observed(slice("b", 8).terminating(), Facts::Older).is("Elected b@8", &["confirm b"]);
