@@ -289,9 +289,15 @@ impl Managed {
             Errand::Publish { id, creates } => self.published(id, creates, result, cx, out),
             Errand::Read { id } => self.read(id, result, cx, out),
             // The driver has taken note of the pod by now: it may concern other Services as well.
-            Errand::Confirm { id, uid, .. } => out.events.push(match result {
+            Errand::Confirm { id, uid, .. } => out.events.push(match &result {
                 Err(failure) if failure.kind != Kind::NotFound => Event::ConfirmFailed { id },
-                Ok(_) | Err(_) => Event::Confirmed { id, member: cx.member(&uid, &self.view) },
+                Ok(_) | Err(_) => {
+                    let exists = matches!(
+                        &result,
+                        Ok(Reply::Pod(pod)) if pod.metadata.uid.as_deref() == Some(&*uid)
+                    );
+                    Event::Confirmed { id, member: cx.member(&uid, &self.view), exists }
+                }
             }),
             Errand::Remove { id, scope, targets } => self.removed(id, scope, &targets, &result, out),
             Errand::Notify { id } => out.events.push(match result {

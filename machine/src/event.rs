@@ -92,6 +92,9 @@ pub enum Event {
         id: OrderId,
         /// The pod as it is, if it is a member.
         member: Option<Member>,
+        /// It is no member, but it is there and may become one; only newer facts about it follow.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        exists: bool,
     },
     /// A pod could not be read.
     ConfirmFailed {

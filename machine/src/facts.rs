@@ -195,7 +195,9 @@ impl Facts {
                 }
             }
             Event::ReadFailed { id } => self.read_failed(at, *id),
-            Event::Confirmed { id, member } => learned.confirmed = self.confirmed(at, *id, member.as_ref()),
+            Event::Confirmed { id, member, exists } => {
+                learned.confirmed = self.confirmed(at, *id, member.as_ref(), *exists);
+            }
             Event::ConfirmFailed { id } => self.confirm_failed(at, *id),
             Event::Mirrored { id } => self.mirrored(*id, None),
             Event::MirrorFailed { id } => self.mirrored(*id, Some(at)),
@@ -277,14 +279,14 @@ impl Facts {
         self.doubt.take_if(|doubt| doubt.holds && doubt.pod == member.pod && member.version > newest);
     }
 
-    /// A deleted pod never comes back. One that was no member at some time may have become one again since:
-    /// it must be asked about anew, for the open answer may be older than its departure.
+    /// A deleted pod never comes back, and a finished one never runs again. One that was no member at some time may
+    /// have become one again since: it must be asked about anew, for the open answer may be older than its departure.
     fn doubt_departure(&mut self, pod: &Pod, how: Departure) {
         if let Some(doubt) = self.doubt.as_mut().filter(|doubt| doubt.pod == *pod) {
             doubt.id = None;
             match how {
-                Departure::Deleted => self.doubt = None,
-                Departure::Finished | Departure::Relabelled => {
+                Departure::Deleted | Departure::Finished => self.doubt = None,
+                Departure::Relabelled => {
                     self.doubt.take_if(|doubt| !doubt.holds);
                 }
             }

@@ -9,7 +9,6 @@ use super::Driver;
 use super::gate::went_back;
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
-use crate::managed::Key;
 use crate::notice::{Notice, Regarding};
 use crate::rows::{PodRow, View, event_for};
 use crate::watch::Change;
@@ -55,9 +54,9 @@ impl Driver {
         let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)
-            .flat_map(|space| space.pods.keys().map(move |name| (space, name)))
-            .filter(|(space, name)| !listed.contains(&(&*space.name, name)))
-            .map(|(space, name)| space.key(name))
+            .flat_map(|space| space.pods.values())
+            .filter(|row| !listed.contains(&(&*row.namespace, row.pod.name())))
+            .map(|row| (row.namespace.clone(), row.pod.clone()))
             .collect();
         for row in rows {
             if restored {
@@ -66,20 +65,24 @@ impl Driver {
                 self.pod_seen(row);
             }
         }
-        for Key { namespace, name } in gone {
-            self.pod_gone(&namespace, &name, None);
+        for (namespace, pod) in gone {
+            self.pod_gone(&namespace, pod.name(), None);
         }
         self.lists[watch].listed[0] = true;
         self.listed(watch, restored);
     }
 
     /// Rows are kept of all pods, also of those that concern nobody yet.
-    pub(super) fn put_pod(&mut self, row: PodRow) -> Option<PodRow> {
+    pub(super) fn put_pod(&mut self, mut row: PodRow) -> Option<PodRow> {
         let namespace = self.world.namespace(&row.namespace.clone());
         if let Some(known) = namespace.pods.get_mut(row.pod.name()) {
+            if known.pod == row.pod {
+                // One text for one pod, here and in the elections: it takes less, and is soon compared.
+                row.pod.clone_from(&known.pod);
+            }
             return Some(std::mem::replace(known, row));
         }
-        namespace.pods.insert(row.pod.name().into(), row);
+        namespace.pods.insert(row.pod.clone().into(), row);
         None
     }
 

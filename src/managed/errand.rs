@@ -1,14 +1,12 @@
 //! What goes to and fro between one Service and the driver.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use machine::{Event, OrderId, Scope, Timestamp, Version};
 
 use super::Identity;
 use crate::apply::{Request, Target};
 use crate::notice::Notice;
 use crate::rows::{PodRow, View};
+use crate::world::Pods;
 
 /// What an order is for, as far as one Service is concerned.
 #[derive(Debug)]
@@ -63,7 +61,7 @@ pub(crate) struct Surroundings<'a> {
     /// Who we are.
     pub(crate) identity: &'a Identity,
     /// All pods of the namespace, by name.
-    pub(crate) pods: &'a HashMap<Arc<str>, PodRow>,
+    pub(crate) pods: &'a Pods,
     /// How new they are.
     pub(crate) horizon: Version,
 }

@@ -102,12 +102,23 @@ impl Facts {
     }
 
     /// Answers which member is confirmed that may take over by preference.
-    pub(super) fn confirmed(&mut self, at: Timestamp, id: OrderId, member: Option<&Member>) -> Option<Pod> {
+    pub(super) fn confirmed(
+        &mut self,
+        at: Timestamp,
+        id: OrderId,
+        member: Option<&Member>,
+        exists: bool,
+    ) -> Option<Pod> {
         let doubt = self.doubt.take_if(|doubt| doubt.id == Some(id));
         let asked = self.asked.iter().position(|(asked, _)| *asked == id);
         let asked = asked.map(|index| self.asked.swap_remove(index).1);
         let Some(member) = member else {
-            self.bury(doubt.map(|doubt| doubt.pod).or(asked)?);
+            let pod = doubt.map(|doubt| doubt.pod).or(asked)?;
+            if exists {
+                self.forget(&pod);
+            } else {
+                self.bury(pod);
+            }
             return None;
         };
         // If it was told to have left meanwhile, the answer may be older.

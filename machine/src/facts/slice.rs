@@ -65,6 +65,7 @@ impl Facts {
             self.epochs.breaks(at);
             return self.know(Slice::Absent);
         };
+        self.clear_if_blocked();
         let publication = self.accept(publication, at);
         if publication.epoch != self.epochs.known() || publication.epoch.is_none() {
             self.epochs.breaks(at);
@@ -73,6 +74,13 @@ impl Facts {
         self.handled.clone_from(&publication.handled);
         self.announced.clone_from(&publication.leader);
         self.know(Slice::Present(publication));
+    }
+
+    /// Nothing of ours may carry a foreign Service's name.
+    const fn clear_if_blocked(&mut self) {
+        if let Life::Blocked { by: crate::Obstruction::Service(_), clear } = &mut self.life {
+            *clear = true;
+        }
     }
 
     fn know(&mut self, slice: Slice) {
@@ -95,6 +103,11 @@ impl Facts {
     pub(super) fn published(&mut self, at: Timestamp, id: crate::OrderId, version: Version) {
         if self.echo.take_if(|echo| *echo == id).is_some() {
             self.is_ours = version == self.newest;
+            if version > self.newest {
+                // What the watch showed was another's, and is gone: ours was created after that.
+                self.lose_sight(Timestamp(0));
+                self.newest = version;
+            }
             return;
         }
         let Some(flight) = self.flight.take_if(|flight| flight.id == id) else { return };
@@ -168,9 +181,7 @@ impl Facts {
             self.look_again(publication);
             return Sight::Nothing;
         }
-        if let Life::Blocked { by: crate::Obstruction::Service(_), clear } = &mut self.life {
-            *clear = true;
-        }
+        self.clear_if_blocked();
         let publication = self.accept(publication, at);
         self.accepted_by_server(&publication);
         let is_answer = |flight: &mut Box<crate::orders::Flight>| {
@@ -221,6 +232,12 @@ impl Facts {
     /// Notes the epoch of a publication, unless it is one that nobody can have reached.
     fn accept(&mut self, publication: &Publication, at: Timestamp) -> Publication {
         let mut publication = publication.clone();
+        // One text for one pod: it is compared at every step.
+        if let Some(leader) = &mut publication.leader
+            && let Some(row) = self.row(leader)
+        {
+            leader.clone_from(&row.member.pod);
+        }
         publication.epoch = publication.epoch.filter(|epoch| Epochs::is_plausible(*epoch, at));
         self.epochs.see(publication.epoch);
         self.epochs.end(publication.epoch.filter(|_| publication.leader.is_none()));

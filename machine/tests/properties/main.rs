@@ -1,5 +1,9 @@
 //! Random histories against the design's invariants, as far as the machine alone can keep them.
 //!
+//! Three things make their silence mean something. The model keeps its own account of everything, pods' identities
+//! included, and never asks the machine what is right. After each fact the state must agree with the facts, not
+//! only at the end. And what histories must have met is counted: see [`met`].
+//!
 //! A failing history is shrunk, and printed with its seed. `ELECTION_SEED=<seed>` repeats a run,
 //! `ELECTION_CASES=<n>` sets the number of histories of each test.
 
@@ -10,23 +14,26 @@
     reason = "the model mirrors the machine's own words, and hands its values over"
 )]
 
+mod invariants;
+mod met;
 mod ops;
+mod pods;
 mod replica;
 mod server;
+mod told;
 mod world;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 
-use machine::Phase;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
 use ops::Op;
 use world::World;
 
+/// So many histories in each test, unless more or fewer are asked for.
+const CASES: u64 = 25_000;
+
 thread_local! {
-    /// The transitions that the histories of this test have been through.
-    pub(crate) static ARROWS: RefCell<BTreeSet<(Phase, Phase)>> = const { RefCell::new(BTreeSet::new()) };
     /// What happened, step by step, if somebody wants to know.
     static TRANSCRIPT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
     /// Failures are expected: a history is being shrunk.
@@ -81,7 +88,7 @@ fn live(replicas: usize, ops: &[Op]) -> World {
 fn check(replicas: usize, length: std::ops::Range<usize>) {
     // The gate is the same for everybody; whoever looks for more gives other seeds.
     let seed = from_env("ELECTION_SEED").unwrap_or(1);
-    let cases = from_env("ELECTION_CASES").unwrap_or(25_000);
+    let cases = from_env("ELECTION_CASES").unwrap_or(CASES);
     let config = Config {
         cases: u32::try_from(cases).expect("a reasonable number"),
         rng_seed: RngSeed::Fixed(seed),
@@ -89,23 +96,35 @@ fn check(replicas: usize, length: std::ops::Range<usize>) {
         max_shrink_iters: 100_000,
         ..Config::default()
     };
+    // Some situations take a long way.
+    let is_long = length.start >= 20;
     let histories = proptest::collection::vec(ops::op(), length);
     quieten_shrinking();
     IS_SHRINKING.set(true);
+    let (begun, ended) = (Cell::new(0), Cell::new(0));
     let result = TestRunner::new(config).run(&histories, |ops| {
+        // After the first that does not end, those that it is shrunk to are not counted.
+        let counts = usize::from(begun.get() == ended.get());
+        begun.set(begun.get() + counts);
         live(replicas, &ops);
+        ended.set(ended.get() + counts);
         Ok::<_, TestCaseError>(())
     });
     let failure = match result {
         Ok(()) => None,
         Err(TestError::Abort(why)) => Some(why.to_string()),
         Err(TestError::Fail(why, ops)) => Some(format!(
-            "{why}\nELECTION_SEED={seed}, {replicas} replicas, this history:\n{ops:?}\n{}",
+            "{why}\nELECTION_SEED={seed}, {replicas} replicas, history {}, shrunk to:\n{ops:?}\n{}",
+            begun.get(),
             transcript(replicas, &ops)
         )),
     };
     IS_SHRINKING.set(false);
     assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+    if is_long && cases >= CASES {
+        let unmet = met::unmet();
+        assert!(unmet.is_empty(), "nothing failed, but this hardly ever happened: {unmet:?}");
+    }
 }
 
 #[test]

@@ -6,10 +6,18 @@ use proptest::prelude::*;
 /// many that is, so that every number means something and smaller ones are simpler.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
+    /// All is well for a moment: the watches of a replica catch up, and what it has ordered is done.
+    Round(u8),
+    /// Likewise, but it hears nothing new of pods.
+    Answers(u8),
     /// A pod changes; the watches will show it.
     Pod(u8, PodOp),
     /// The pod watch shows a replica so many events.
     Pods(u8, u8),
+    /// The pod watch shows a replica once more the event so many before its last.
+    OldNews(u8, u8),
+    /// The pod watch of a replica begins anew.
+    Relist(u8),
     /// The slice watch shows a replica so many events.
     Slices(u8, u8),
     /// The open write of a replica meets this fate.
@@ -57,9 +65,12 @@ pub(crate) enum PodOp {
     Unready,
     Terminating,
     Deleted,
+    /// By another of its name and address.
+    Replaced,
     Finished,
     Relabelled,
     Moved,
+    Addressless,
     Unreachable,
     Excluded,
     Priority,
@@ -103,9 +114,11 @@ fn pod_op() -> impl Strategy<Value = PodOp> {
         5 => Just(PodOp::Unready),
         3 => Just(PodOp::Terminating),
         3 => Just(PodOp::Deleted),
+        2 => Just(PodOp::Replaced),
         1 => Just(PodOp::Finished),
         1 => Just(PodOp::Relabelled),
         2 => Just(PodOp::Moved),
+        1 => Just(PodOp::Addressless),
         1 => Just(PodOp::Unreachable),
         1 => Just(PodOp::Excluded),
         1 => Just(PodOp::Priority),
@@ -136,19 +149,23 @@ fn reply() -> impl Strategy<Value = Reply> {
 pub(crate) fn op() -> impl Strategy<Value = Op> {
     let n = || 0..4u8;
     prop_oneof![
+        14 => n().prop_map(Op::Round),
+        12 => n().prop_map(Op::Answers),
         16 => (0..5u8, pod_op()).prop_map(|(slot, op)| Op::Pod(slot, op)),
         14 => (n(), 1..4u8).prop_map(|(replica, n)| Op::Pods(replica, n)),
+        2 => (n(), 0..6u8).prop_map(|(replica, back)| Op::OldNews(replica, back)),
+        2 => n().prop_map(Op::Relist),
         10 => (n(), 1..4u8).prop_map(|(replica, n)| Op::Slices(replica, n)),
         16 => (n(), fate()).prop_map(|(replica, fate)| Op::Write(replica, fate)),
         2 => n().prop_map(Op::Late),
-        1 => Just(Op::Limbo),
+        2 => Just(Op::Limbo),
         4 => (n(), reply()).prop_map(|(replica, reply)| Op::Read(replica, reply)),
         4 => (n(), reply()).prop_map(|(replica, reply)| Op::Confirm(replica, reply)),
         3 => (n(), reply()).prop_map(|(replica, reply)| Op::Mirror(replica, reply)),
         1 => (n(), reply()).prop_map(|(replica, reply)| Op::Remove(replica, reply)),
-        2 => (0..5u8).prop_map(Op::Term),
-        1 => any::<bool>().prop_map(Op::Withdraw),
-        3 => (0..10u8).prop_map(Op::Edit),
+        3 => (0..5u8).prop_map(Op::Term),
+        2 => any::<bool>().prop_map(Op::Withdraw),
+        3 => (0..11u8).prop_map(Op::Edit),
         1 => Just(Op::DeleteSlice),
         2 => (0..12u8).prop_map(Op::Policy),
         1 => n().prop_map(Op::Pause),

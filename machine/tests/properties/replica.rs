@@ -3,41 +3,67 @@
 use std::collections::VecDeque;
 
 use machine::{
-    Cause, Departure, Effect, Election, Endpoint, Epoch, Event, Member, OrderId, Phase, Pod, Policy, Scope,
-    Shown, Standing, Step, Timestamp, Version, Wanted,
+    Departure, Effect, Election, Epoch, Event, Member, OrderId, Outcome, Pod, Policy, Scope, Standing, Step,
+    Timestamp, Version, Wanted,
 };
 
-use crate::server::{Server, is_fit};
+use crate::pods::{PodEvent, Uid, uid};
+use crate::server::{Author, Server, Stored};
+use crate::told::Told;
 
 pub(crate) struct Replica {
     pub(crate) life: usize,
     pub(crate) election: Election,
+    pub(crate) told: Told,
     pub(crate) log: Vec<(Timestamp, Event, Step)>,
     first_policy: Policy,
     /// How far the watches have come.
     pub(crate) pods: usize,
     pub(crate) slices: usize,
-    /// The members as it was told last, by whatever order the facts came.
-    pub(crate) told: Vec<Member>,
-    /// Departed, and when it was told.
-    departed: Vec<(Pod, usize)>,
-    buried: Vec<Pod>,
-    /// Whether the election took the answer that they are absent depends on what it knew when it came.
-    unsure: Vec<Pod>,
-    policy: Policy,
-    pub(crate) paused: Option<Option<Timestamp>>,
-    /// What the server refused to it.
-    pub(crate) refused: Vec<(Pod, Endpoint)>,
-    node_lost: Vec<Pod>,
-    /// All but the last are known to be done, and their answers are still to come.
-    pub(crate) writes: VecDeque<(OrderId, Wanted, Option<Version>)>,
+    /// Every order to publish that it gave.
+    pub(crate) publishes: Vec<Publish>,
+    /// Those whose fate is not sealed. All but the last are known to be done, and their answers are still to
+    /// come.
+    pub(crate) writes: VecDeque<OrderId>,
     pub(crate) reads: Vec<OrderId>,
+    /// With what was known when the order was given.
     pub(crate) confirms: Vec<(OrderId, Pod, usize)>,
     pub(crate) mirrors: Vec<(OrderId, Option<Epoch>)>,
     pub(crate) removes: Vec<(OrderId, Scope)>,
     /// Answers on their way.
     pub(crate) late: VecDeque<Event>,
-    pub(crate) lease: bool,
+    /// The questions that it has no answer to yet, though it may need none any more.
+    pub(crate) doubts: Vec<Doubt>,
+    /// Pods that were read and were no members: the controller has these versions, and hands on newer ones only.
+    pub(crate) raised: Vec<(Uid, Version)>,
+}
+
+/// A pod is being read, or will be again.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubt {
+    id: OrderId,
+    pub(crate) pod: Uid,
+    /// It is the leader: nothing may be written until the answer is there.
+    pub(crate) holds: bool,
+}
+
+/// An order to publish.
+#[derive(Clone, Debug)]
+pub(crate) struct Publish {
+    pub(crate) id: OrderId,
+    pub(crate) wanted: Wanted,
+    pub(crate) based_on: Option<Version>,
+    /// How many facts were known.
+    pub(crate) asked: usize,
+    /// How often the slice had been seen.
+    pub(crate) shown: usize,
+    /// How often something new was seen of it.
+    pub(crate) sights: usize,
+    pub(crate) is_answered: bool,
+    /// It certainly never happened: its epoch may be another's.
+    pub(crate) is_void: bool,
+    /// By its answer the slice is not what was known: it must be seen before another order.
+    pub(crate) is_blind: bool,
 }
 
 impl Replica {
@@ -45,33 +71,28 @@ impl Replica {
         Self {
             life,
             election: Election::new(policy.clone()),
+            told: Told::new(policy),
             log: Vec::new(),
             first_policy: policy.clone(),
             pods: 0,
             slices: 0,
-            told: Vec::new(),
-            departed: Vec::new(),
-            buried: Vec::new(),
-            unsure: Vec::new(),
-            policy: policy.clone(),
-            paused: None,
-            refused: Vec::new(),
-            node_lost: Vec::new(),
+            publishes: Vec::new(),
             writes: VecDeque::new(),
             reads: Vec::new(),
             confirms: Vec::new(),
             mirrors: Vec::new(),
             removes: Vec::new(),
             late: VecDeque::new(),
-            lease: true,
+            doubts: Vec::new(),
+            raised: Vec::new(),
         }
     }
 
     pub(crate) fn horizon(&self, server: &Server) -> Version {
         match self.pods.checked_sub(1) {
             // A bookmark.
-            _ if self.pods == server.pod_log.len() => server.version(),
-            Some(last) => server.pod_log[last].version,
+            _ if self.pods == server.pods.log.len() => server.version(),
+            Some(last) => server.pods.log[last].version,
             None => Version(0),
         }
     }
@@ -91,14 +112,10 @@ impl Replica {
             || !self.late.is_empty()
     }
 
-    pub(crate) fn told(&self, pod: &Pod) -> Option<&Member> {
-        self.told.iter().find(|member| member.pod == *pod)
-    }
-
     /// One fact, and all that must hold after it.
     pub(crate) fn feed(&mut self, at: Timestamp, event: Event) {
         self.note(at, &event);
-        let before = (self.election.state().phase(), self.election.state().pod().cloned());
+        let before = self.election.state().clone();
         let step = self.election.step(at, &event);
         crate::transcribe(|| {
             let text = |value| serde_json::to_string(value).expect("text");
@@ -111,179 +128,134 @@ impl Replica {
                 text(&step)
             )
         });
-        let after = (self.election.state().phase(), self.election.state().pod().cloned());
-        self.check_transition(&event, before, after, &step);
+        self.told.facts += 1;
+        self.check_transition(at, &event, &before, &step);
         for effect in &step.effects {
             self.take(at, effect);
         }
+        self.check_trust(&event);
         self.log.push((at, event, step));
-        let is_open = self.waits();
-        assert!(
-            self.election.is_settled() || is_open || self.election.deadline().is_some(),
-            "I7: nothing is armed though wanted and published differ"
-        );
+        self.check_state(at);
+        self.check_armed(at);
     }
 
     fn note(&mut self, at: Timestamp, event: &Event) {
-        let now = self.log.len();
+        self.told.note(at, event);
         match event {
-            Event::Synced { members, .. } => {
-                self.told.clone_from(members);
-                let is_listed = |pod: &Pod| members.iter().any(|member| member.pod == *pod);
-                let asked = self.confirms.iter().map(|(_, pod, _)| pod.clone());
-                self.departed.extend(asked.filter(|pod| !is_listed(pod)).map(|pod| (pod, now)));
-                self.buried.clear();
-                self.unsure.clear();
-                self.refused.clear();
-                self.node_lost.retain(|pod| members.iter().any(|member| member.pod == *pod));
+            Event::Synced { .. } => {
+                for (_, pod, _) in &self.confirms {
+                    self.told.unlisted(uid(pod));
+                }
+                self.doubts.clear();
             }
             Event::PodReady { member }
             | Event::PodUnready { member }
             | Event::PodTerminating { member }
-            | Event::PodChanged { member } => self.tell(member),
-            Event::PodGone { pod, .. } => {
-                self.buried.retain(|buried| buried != pod);
-                self.unsure.retain(|unsure| unsure != pod);
-                self.untell(pod);
-                self.departed.push((pod.clone(), now));
-            }
-            Event::Confirmed { id, member } => {
-                let Some(index) = self.confirms.iter().position(|(confirm, ..)| confirm == id) else {
-                    return;
-                };
-                let (_, pod, asked) = self.confirms.remove(index);
-                let was_told = self.log[asked..].iter().any(|(_, event, _)| tells(event, &pod));
-                let has_left = self.departed.iter().any(|(gone, when)| *gone == pod && *when >= asked);
-                match member {
-                    Some(member) if !has_left || self.told(&pod).is_some() => self.tell(member),
-                    Some(_) => {}
-                    None if has_left => {}
-                    None if was_told => self.unsure.push(pod),
-                    None => {
-                        self.untell(&pod);
-                        self.buried.push(pod);
-                    }
+            | Event::PodChanged { member } => {
+                // It answers the question if it is newer than whatever raised it.
+                let is_news = self.told.shown.iter().all(|shown| shown.version < member.version);
+                self.doubts.retain(|doubt| !is_news || doubt.pod != uid(&member.pod));
+                for doubt in self.doubts.iter_mut().filter(|doubt| doubt.pod == uid(&member.pod)) {
+                    doubt.holds = false;
                 }
             }
-            Event::PolicyChanged { policy } => self.policy = policy.clone(),
-            Event::Paused { until } => {
-                self.paused = Some(*until).filter(|_| until.is_none_or(|until| until > at));
+            // A pod that lost its label may have got it back.
+            Event::PodGone { how: Departure::Relabelled, .. } => {}
+            Event::PodGone { pod, .. } => self.doubts.retain(|doubt| doubt.pod != uid(pod)),
+            Event::Blocked { .. } => self.doubts.clear(),
+            Event::Published { id, version } => {
+                if let Some(publish) = self.answered(*id) {
+                    let (asked, wanted) = (publish.asked, publish.wanted.clone());
+                    self.told.acknowledge(at, asked, &wanted.acknowledged(*version));
+                }
             }
-            Event::Resumed => self.paused = None,
-            Event::NodeLost { pod } => self.node_lost.push(pod.clone()),
-            Event::NodeBack { pod } => self.node_lost.retain(|lost| lost != pod),
+            Event::PublishFailed { id, outcome } => {
+                if let Some(publish) = self.answered(*id) {
+                    publish.is_void = is_void(outcome);
+                    publish.is_blind = is_blind(outcome);
+                }
+            }
+            Event::Confirmed { id, member, exists } => {
+                self.doubts.retain(|doubt| doubt.id != *id);
+                if let Some(index) = self.confirms.iter().position(|(confirm, ..)| confirm == id) {
+                    let (_, pod, asked) = self.confirms.remove(index);
+                    self.told.confirm(at, uid(&pod), asked, member.as_ref(), *exists);
+                }
+            }
             _ => {}
         }
-        if let Event::DeadlineReached | Event::Synced { .. } | Event::Unblocked { .. } = event {
-            self.paused.take_if(|until| until.is_some_and(|until| until <= at));
-        }
     }
 
-    fn tell(&mut self, member: &Member) {
-        if self.buried.contains(&member.pod) {
-            return;
-        }
-        match self.told.iter_mut().find(|told| told.pod == member.pod) {
-            Some(told) if told.version > member.version => {}
-            Some(told) => told.clone_from(member),
-            None => self.told.push(member.clone()),
-        }
-        let endpoint = member.reach.endpoint();
-        self.refused.retain(|(pod, refused)| *pod != member.pod || Some(*refused) == endpoint);
-    }
-
-    fn untell(&mut self, pod: &Pod) {
-        self.told.retain(|member| member.pod != *pod);
-        self.node_lost.retain(|lost| lost != pod);
-    }
-
-    /// I9: a leader changes only for a stated cause.
-    fn check_transition(
-        &self,
-        event: &Event,
-        before: (Phase, Option<Pod>),
-        after: (Phase, Option<Pod>),
-        step: &Step,
-    ) {
-        let Some(transition) = &step.transition else {
-            assert_eq!(before, after, "I9: a change without a transition");
-            return;
-        };
-        assert_ne!(before, after, "I9: a transition without a change");
-        assert_eq!((transition.from, &transition.from_pod), (before.0, &before.1), "I9");
-        assert_eq!((transition.to, &transition.to_pod), (after.0, &after.1), "I9");
-        let is_begun = matches!(event, Event::Synced { .. } | Event::Unblocked { .. });
-        let is_seen = matches!(event, Event::PublicationObserved { .. } | Event::ReadDone { .. });
-        let is_possible = match transition.cause {
-            Cause::Adopted => is_begun || is_seen,
-            Cause::Removal => matches!(event, Event::OptedOut | Event::ServiceGone),
-            Cause::Obstruction => matches!(event, Event::Blocked { .. }),
-            Cause::Failback | Cause::Switchover if transition.to == Phase::Reelecting => {
-                matches!(event, Event::Confirmed { .. }) && self.paused.is_none()
-            }
-            _ => true,
-        };
-        assert!(is_possible, "I9: {transition:?} by {event:?}");
-        crate::ARROWS.with_borrow_mut(|arrows| arrows.insert((transition.from, transition.to)));
+    fn answered(&mut self, id: OrderId) -> Option<&mut Publish> {
+        let publish = self.publishes.iter_mut().find(|publish| publish.id == id && !publish.is_answered)?;
+        publish.is_answered = true;
+        Some(publish)
     }
 
     fn take(&mut self, at: Timestamp, effect: &Effect) {
         match effect {
             Effect::Publish { id, wanted, based_on } => {
-                let known = self.election.published().map(|published| published.version);
-                assert_eq!(*based_on, known, "I4: based on what is published");
+                self.check_order(wanted, *based_on);
+                self.check_epoch(wanted, *based_on);
                 self.check_wanted(at, wanted, based_on.is_none());
-                self.writes.push_back((*id, wanted.clone(), *based_on));
+                self.writes.push_back(*id);
+                self.publishes.push(Publish {
+                    id: *id,
+                    wanted: wanted.clone(),
+                    based_on: *based_on,
+                    asked: self.told.facts,
+                    shown: self.told.shown.len(),
+                    sights: self.told.sights,
+                    is_answered: false,
+                    is_void: false,
+                    is_blind: false,
+                });
             }
             Effect::Read { id } => self.reads.push(*id),
-            Effect::Confirm { id, pod } => self.confirms.push((*id, pod.clone(), self.log.len())),
+            Effect::Confirm { id, pod } => {
+                let holds = self.election.state().pod().map(uid) == Some(uid(pod));
+                self.doubts.retain(|doubt| doubt.pod != uid(pod));
+                self.doubts.push(Doubt { id: *id, pod: uid(pod), holds });
+                self.confirms.push((*id, pod.clone(), self.told.facts));
+            }
             Effect::Mirror { id, mirror } => self.mirrors.push((*id, mirror.epoch)),
             Effect::Remove { id, scope } => self.removes.push((*id, *scope)),
             Effect::Notify { .. } => {}
         }
     }
 
-    fn check_wanted(&self, at: Timestamp, wanted: &Wanted, creates: bool) {
-        let Some(leader) = &wanted.leader else {
-            assert_eq!(wanted.shown, Shown::Nobody, "I1");
-            let eligible = self.told.iter().find(|member| self.is_eligible(member, at));
-            assert!(creates || self.paused.is_some() || eligible.is_none(), "I6: {eligible:?} could lead");
-            return;
-        };
-        assert!(!creates, "a slice is created empty");
-        assert!(wanted.epoch.is_some(), "I3: a term without epoch");
-        let told = self.told(leader);
-        assert!(told.is_some(), "I2: {leader:?} is no member");
-        let Some(member) = told else { return };
-        let tolerates = match self.election.state() {
-            machine::State::Draining { until, .. } => until.is_some(),
-            _ => self.paused.is_some(),
-        };
-        let (shown, is_allowed) = match wanted.shown {
-            Shown::Ready(endpoint) => (Some(endpoint), is_fit(member) || tolerates && !member.terminating),
-            Shown::Terminating(endpoint) => (Some(endpoint), member.ready && member.terminating),
-            Shown::Nobody | Shown::Foreign => (None, false),
-        };
-        assert!(is_allowed, "I2: {member:?} is not fit for {:?}", wanted.shown);
-        assert_eq!(shown, member.reach.endpoint(), "I2: at its present address");
+    /// The order to publish whose fate is next.
+    pub(crate) fn next_write(&mut self) -> Option<Publish> {
+        let id = self.writes.pop_front()?;
+        self.publishes.iter().find(|publish| publish.id == id).cloned()
     }
 
-    /// Whether it certainly is.
-    fn is_eligible(&self, member: &Member, at: Timestamp) -> bool {
-        is_fit(member)
-            && member.ready_changed.plus(self.policy.min_ready_duration) <= at
-            && !self.node_lost.contains(&member.pod)
-            && !self.unsure.contains(&member.pod)
-            && !self.refused.iter().any(|(pod, _)| *pod == member.pod)
+    /// Whether it knows who was published last, and in which epoch: it was shown that, or ordered it and cannot
+    /// rule out that it happened.
+    pub(crate) fn knows(&self, stored: &Stored) -> bool {
+        let published = &stored.publication;
+        let is_ordered = |last: &Publish| {
+            let leaders = [&last.wanted.leader, &published.leader].map(|leader| leader.as_ref().map(uid));
+            !last.is_void && leaders[0] == leaders[1] && last.wanted.epoch == published.epoch
+        };
+        self.election.published().is_some_and(|seen| seen.version == published.version)
+            || stored.term_by == Author::Replica(self.life) && self.publishes.last().is_some_and(is_ordered)
+    }
+
+    pub(crate) fn is_raised_beyond(&self, shown: &PodEvent) -> bool {
+        self.raised.iter().any(|(pod, version)| *pod == uid(&shown.pod) && *version >= shown.version)
     }
 
     /// The pod's event, as the controller tells it.
-    pub(crate) fn pod_event(&self, pod: &Pod, now: &Result<Member, Departure>) -> Event {
-        let member = match now {
-            Err(how) => return Event::PodGone { pod: pod.clone(), how: *how },
-            Ok(member) => member.clone(),
-        };
-        let old = self.told(pod);
+    pub(crate) fn pod_event(&self, shown: &PodEvent) -> Event {
+        match &shown.now {
+            Err(how) => Event::PodGone { pod: shown.pod.clone(), how: *how },
+            Ok(member) => self.member_event(member.clone()),
+        }
+    }
+
+    fn member_event(&self, member: Member) -> Event {
+        let old = self.told.member(uid(&member.pod));
         if member.terminating && old.is_none_or(|old| !old.terminating) {
             Event::PodTerminating { member }
         } else if old.is_some_and(|old| old.ready == member.ready) {
@@ -293,6 +265,24 @@ impl Replica {
         } else {
             Event::PodUnready { member }
         }
+    }
+
+    /// What the pods' watch missed, as the controller finds it in a new list: by name, and for each first who is
+    /// gone, then who is there.
+    pub(crate) fn difference(&self, listed: &[Member]) -> Vec<Event> {
+        let mut events = Vec::new();
+        let is_listed = |known: &Member| listed.iter().any(|member| uid(&member.pod) == uid(&known.pod));
+        let known = self.told.members.iter().map(|known| &known.member);
+        for gone in known.clone().filter(|known| !is_listed(known)) {
+            events.push((gone.pod.name(), Event::PodGone { pod: gone.pod.clone(), how: Departure::Deleted }));
+        }
+        for member in listed {
+            if known.clone().all(|known| known != member) {
+                events.push((member.pod.name(), self.member_event(member.clone())));
+            }
+        }
+        events.sort_by_key(|(name, _)| *name);
+        events.into_iter().map(|(_, event)| event).collect()
     }
 
     /// I14: the same events lead to the same steps, byte for byte.
@@ -317,13 +307,22 @@ impl Replica {
     }
 }
 
-fn tells(event: &Event, pod: &Pod) -> bool {
-    match event {
-        Event::PodReady { member }
-        | Event::PodUnready { member }
-        | Event::PodTerminating { member }
-        | Event::PodChanged { member } => member.pod == *pod,
-        Event::Synced { members, .. } => members.iter().any(|member| member.pod == *pod),
-        _ => false,
+/// Whether a write so answered certainly never happened.
+const fn is_void(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Conflict | Outcome::Gone | Outcome::Superseded | Outcome::Refused { .. } => true,
+        Outcome::Exists | Outcome::Throttled(_) | Outcome::Unknown | Outcome::Unreachable => false,
+    }
+}
+
+/// Whether the slice may be anything after such an answer.
+const fn is_blind(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Conflict | Outcome::Exists | Outcome::Unknown => true,
+        Outcome::Gone
+        | Outcome::Superseded
+        | Outcome::Refused { .. }
+        | Outcome::Throttled(_)
+        | Outcome::Unreachable => false,
     }
 }

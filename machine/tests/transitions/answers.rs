@@ -234,6 +234,29 @@ fn an_answer_that_comes_after_something_newer_changes_nothing() {
     assert_eq!(run.election.published().unwrap().version, Version(5_000));
 }
 
+/// The store was restored to an older state: what was answered may have been lost with the rest.
+#[test]
+fn an_answer_to_what_was_ordered_before_new_lists_is_read() {
+    let mut run = run();
+    run.synced([pod("b").ready()], Some(slice("a", 7).version(50)));
+    run.is("Reelecting b@9 by gone", &[]);
+    run.published().is("Reelecting b@9 by gone", &["read"]);
+    run.read(Some(slice("a", 7).version(50)), Facts::Newer).is("Reelecting b@9 by gone", &["publish b@9 .2"]);
+}
+
+/// I10: what the watch showed was another replica's slice, which was deleted before ours was created.
+#[test]
+fn a_creation_that_happened_after_another_of_the_same_is_read() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a")], None).is("Leaderless", &["create nobody@none"]);
+    let nobody = || slice("a", 7).empty().without_epoch();
+    run.observed(nobody(), Facts::Newer);
+    let others = run.election.published().unwrap().version;
+    run.published().is("Leaderless", &["read"]);
+    run.observed(nobody().version(others.0), Facts::Newer).is_silent();
+    run.read(Some(nobody()), Facts::Newer).is("Leaderless", &[]).rests();
+}
+
 #[test]
 fn a_mirror_that_failed_is_retried() {
     let mut run = Run::new(Policy::default()).without_mirror_answers();

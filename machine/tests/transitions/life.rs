@@ -87,6 +87,14 @@ fn blocked_by_a_foreign_service_deletes_slices_that_appear_late() {
 }
 
 #[test]
+fn blocked_by_a_foreign_service_deletes_slices_that_new_lists_show() {
+    let mut run = run();
+    run.blocked_by_service().removed();
+    run.synced([pod("a").ready()], Some(slice("a", 7))).is("Leaderless", &["remove slices"]);
+    run.removed().is_silent().rests();
+}
+
+#[test]
 fn blocked_by_a_foreign_slice_does_nothing() {
     let mut run = run();
     run.blocked_by_slice().is("Leaderless", &["tell LeaderServiceConflict: orders-leader"]).rests();

@@ -83,6 +83,15 @@ fn a_doubt_is_resolved_by_the_pods_deletion() {
 }
 
 #[test]
+fn a_doubt_is_resolved_by_the_pods_end() {
+    let mut run = run();
+    run.unready(pod("b"));
+    run.observed(slice("b", 8), Facts::Older).is("Elected b@8", &["confirm b"]);
+    run.confirm_failed();
+    run.departed("b", Departure::Finished).is("Reelecting a@9 by finished", &["publish a@9 .1"]);
+}
+
+#[test]
 fn a_doubted_pod_that_was_no_member_for_a_while_is_asked_about_anew() {
     let mut run = run();
     run.observed(slice("d", 8), Facts::Older).is("Elected d@8", &["confirm d"]);
@@ -100,6 +109,15 @@ fn a_pod_confirmed_absent_is_not_raised_by_its_late_watch_events() {
     run.ready(pod("d").priority(9).version(3)).is_silent();
     run.gone("a").is("Reelecting b@10 by gone", &["publish b@10 .2"]);
     run.gone("d").is_silent();
+}
+
+#[test]
+fn a_pod_confirmed_to_be_no_member_may_become_one() {
+    let mut run = run();
+    run.observed(slice("d", 8), Facts::Older);
+    run.confirmed_no_member().published();
+    run.gone("b").gone("c").ready(pod("d")).is_silent();
+    run.gone("a").is("Reelecting d@10 by gone", &["publish d@10 .4"]);
 }
 
 #[test]
