@@ -331,6 +331,7 @@ const CASES: &[Case] = &[
     case("Confirmed, to no order", |run| Event::Confirmed {
         id: NEVER_GIVEN,
         member: Some(run.member(FOLLOWER)),
+        exists: true,
     }),
     case("ConfirmFailed, to no order", |_| Event::ConfirmFailed { id: NEVER_GIVEN }),
     case("Mirrored", |_| Event::Mirrored { id: NEVER_GIVEN }),
@@ -437,6 +438,7 @@ const CASES: &[Case] = &[
         run.after(&request(FOLLOWER), |run| Event::Confirmed {
             id: run.open,
             member: Some(run.member(FOLLOWER)),
+            exists: true,
         })
     }),
     case("ConfirmFailed, of a switchover", |run| {

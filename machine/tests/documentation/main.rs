@@ -3,10 +3,10 @@
 
 #![allow(clippy::panic, reason = "a test")]
 
+#[path = "../support/builders.rs"]
+mod builders;
 mod explore;
 mod picture;
-#[path = "../support/mod.rs"]
-mod support;
 mod table;
 mod world;
 

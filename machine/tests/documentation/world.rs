@@ -8,7 +8,7 @@ use machine::{
     Phase, Pod, Policy, Publication, Reach, Scope, Shown, Standing, Timestamp, Version, Wanted,
 };
 
-use crate::support::{self, START, policy, request, secs};
+use crate::builders::{self, START, policy, request, secs};
 
 /// What stands in the head of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,11 +79,11 @@ pub(crate) const DEEDS: &[Deed] = &[
     |w| w.gone(w.leader()?, Departure::Deleted),
     |w| w.changed(0, |member| member.excluded = !member.excluded),
     |w| w.changed(1, |member| member.excluded = !member.excluded),
-    |w| w.changed(1, |member| member.reach = support::at(9)),
+    |w| w.changed(1, |member| member.reach = builders::at(9)),
     |w| w.changed(w.leader()?, |member| member.reach = Reach::PortUnresolved { named: true }),
-    |w| w.changed(w.leader()?, |member| member.reach = support::at(8)),
-    |w| w.changed(0, |member| member.reach = support::at(1)),
-    |w| w.changed(1, |member| member.reach = support::at(2)),
+    |w| w.changed(w.leader()?, |member| member.reach = builders::at(8)),
+    |w| w.changed(0, |member| member.reach = builders::at(1)),
+    |w| w.changed(1, |member| member.reach = builders::at(2)),
     |w| w.changed(2, |member| member.priority = 1 - member.priority),
     |w| Some(Event::NodeLost { pod: w.pod(w.leader()?)? }),
     |w| Some(Event::NodeLost { pod: w.pod(1)? }),
@@ -123,7 +123,7 @@ pub(crate) const DEEDS: &[Deed] = &[
         Some(Event::ReadDone { id: OrderId(0), published, horizon })
     },
     |_| Some(Event::ReadFailed { id: OrderId(0) }),
-    |w| Some(Event::Confirmed { id: OrderId(0), member: w.pods[0].clone() }),
+    |w| Some(Event::Confirmed { id: OrderId(0), member: w.pods[0].clone(), exists: true }),
     |_| Some(Event::ConfirmFailed { id: OrderId(0) }),
     |_| Some(Event::Removed { id: OrderId(0) }),
     |_| Some(Event::RemoveFailed { id: OrderId(0) }),
@@ -208,7 +208,7 @@ impl World {
                 member.terminating = true;
             }
         }
-        let published = support::slice("a", 7).version(90);
+        let published = builders::slice("a", 7).version(90);
         world.slice = match kind / 16 % 4 {
             0 => None,
             1 => Some(published.empty().0),
@@ -260,7 +260,7 @@ impl World {
 
     fn newcomer(&mut self, slot: usize, is_ready: bool) -> Member {
         let version = self.next_version().0;
-        let pod = support::pod(Self::name(slot)).version(version);
+        let pod = builders::pod(Self::name(slot)).version(version);
         if is_ready { pod.ready_since(self.now).0 } else { pod.unready_since(self.now).0 }
     }
 
@@ -363,7 +363,7 @@ impl World {
     fn confirmed(&mut self) -> Option<Event> {
         let (id, pod) = self.confirm.take()?;
         let member = self.pods.iter().flatten().find(|member| member.pod == pod).cloned();
-        Some(Event::Confirmed { id, member })
+        Some(Event::Confirmed { id, exists: member.is_some(), member })
     }
 
     fn removed(&mut self) -> Option<Event> {
@@ -380,7 +380,7 @@ impl World {
     fn another_leads(&mut self, slot: usize) -> Option<Event> {
         self.highest += 1;
         let version = self.next_version();
-        let slice = support::slice(Self::name(slot), self.highest).version(version.0);
+        let slice = builders::slice(Self::name(slot), self.highest).version(version.0);
         self.slice = Some(slice.0);
         None
     }
