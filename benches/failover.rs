@@ -193,8 +193,6 @@ impl Bench {
             round(&self.ns, &mut self.seen, &mut self.ours, loss).await?;
             round(&self.ns, &mut self.seen, &mut self.floor, loss).await?;
         }
-        let mark = self.audit.from_now();
-        let cpu = self.controller.cpu()?;
         for pair in 0..rounds {
             // Who goes first takes turns, too.
             if pair % 2 == 0 {
@@ -205,11 +203,23 @@ impl Bench {
                 ours.push(round(&self.ns, &mut self.seen, &mut self.ours, loss).await?);
             }
         }
-        let cpu = self.controller.cpu()?.saturating_sub(cpu);
         let mut figure = Figure::of(name, "ms", &ours).over(&ours, &floor);
-        self.count_requests(&mark, rounds, &mut figure).await?;
-        figure.cpu_ms = Some(ms(cpu) / per(rounds));
+        self.cost(loss, rounds.clamp(1, 200), &mut figure).await?;
         Ok(figure)
+    }
+
+    /// What a failover and the way back cost, in requests and in processor time. Apart from the pairs: the controller
+    /// watches the floor's pods as well.
+    async fn cost(&mut self, loss: Loss, rounds: usize, figure: &mut Figure) -> Result<()> {
+        let mark = self.audit.from_now();
+        let cpu = self.controller.cpu()?;
+        for _ in 0..rounds {
+            round(&self.ns, &mut self.seen, &mut self.ours, loss).await?;
+        }
+        self.count_requests(&mark, rounds, figure).await?;
+        let cpu = self.controller.cpu()?.saturating_sub(cpu);
+        figure.cpu_ms = Some(ms(cpu) / per(rounds));
+        Ok(())
     }
 
     /// How much two floors differ is the noise under every comparison.

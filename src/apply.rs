@@ -42,8 +42,8 @@ const SIDE_IN_FLIGHT: usize = 16;
 /// Orders of the last lane in flight at once, if nothing else is.
 const LATER_IN_FLIGHT: usize = 16;
 
-/// And beside others: enough to go on, too few to be felt.
-const LATER_BESIDE_OTHERS: usize = 1;
+/// Beside others they wait for so long, and then go on one by one.
+const LATER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Notices that may wait, about 1 KB each; a thousand Services that opt in at once send three each. Beyond it they are
 /// dropped, and answered so.
@@ -186,15 +186,14 @@ impl<T: Send + 'static> Apply<T> {
     /// Sends the order now, or when it is its turn.
     pub(crate) fn submit(&mut self, order: Order<T>) {
         let name = order.request.lane();
-        if self.has_room(name) {
-            self.start(name, Instant::now(), order);
-        } else if !order.request.is_notice() {
+        if !order.request.is_notice() {
             self.lane(name).waiting.push_back((Instant::now(), order));
         } else if self.notices.len() < NOTICES_WAITING {
             self.notices.push_back((Instant::now(), order));
         } else {
             self.drop_notice(order);
         }
+        self.fill(name);
     }
 
     /// Whether an answer is to come.
@@ -215,13 +214,18 @@ impl<T: Send + 'static> Apply<T> {
         };
         self.lane(answer.lane).in_flight -= 1;
         for name in [LaneName::Publications, LaneName::Side, LaneName::Later] {
-            while self.has_room(name)
-                && let Some((since, order)) = self.next(name)
-            {
-                self.start(name, since, order);
-            }
+            self.fill(name);
         }
         answer
+    }
+
+    /// Starts what waits, as far as there is room.
+    fn fill(&mut self, name: LaneName) {
+        while self.has_room(name)
+            && let Some((since, order)) = self.next(name)
+        {
+            self.start(name, since, order);
+        }
     }
 
     fn has_room(&self, lane: LaneName) -> bool {
@@ -230,8 +234,9 @@ impl<T: Send + 'static> Apply<T> {
             LaneName::Side => self.side.in_flight < SIDE_IN_FLIGHT,
             LaneName::Later => {
                 let is_alone = self.publications.in_flight == 0 && self.side.in_flight == 0;
-                let most = if is_alone { LATER_IN_FLIGHT } else { LATER_BESIDE_OTHERS };
-                self.later.in_flight < most
+                let oldest = self.later.waiting.front().or_else(|| self.notices.front());
+                let is_late = oldest.is_some_and(|(since, _)| since.elapsed() >= LATER_PATIENCE);
+                self.later.in_flight < if is_alone { LATER_IN_FLIGHT } else { usize::from(is_late) }
             }
         }
     }
@@ -295,10 +300,8 @@ impl Request {
             Self::CreateSlice(_) | Self::ReplaceSlice(_) | Self::ReadSlice(_) | Self::ReadPod(_) => {
                 LaneName::Publications
             }
-            Self::ListSlices(_) | Self::CreateService(_) | Self::ReadService(_) | Self::Delete(_) => {
-                LaneName::Side
-            }
-            Self::PatchService(..) | Self::Notify(_) => LaneName::Later,
+            Self::CreateService(_) | Self::ReadService(_) | Self::Delete(_) => LaneName::Side,
+            Self::ListSlices(_) | Self::PatchService(..) | Self::Notify(_) => LaneName::Later,
         }
     }
 
