@@ -20,10 +20,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
 
 use call::{Call, Metadata};
@@ -48,6 +48,10 @@ const LATER_PATIENCE: Duration = Duration::from_secs(1);
 /// Notices that may wait, about 1 KB each; a thousand Services that opt in at once send three each. Beyond it they are
 /// dropped, and answered so.
 const NOTICES_WAITING: usize = 4_000;
+
+/// Pauses before a notice is sent again, while the others of its lane go on. What still fails then is lost: it is for
+/// people, and the log has it.
+const NOTICE_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 /// One request to the API server, in the namespace of its order.
 #[derive(Debug)]
@@ -279,15 +283,14 @@ impl<T: Send + 'static> Apply<T> {
         self.running.spawn(async move {
             let Order { purpose, namespace, request } = order;
             let begun = Instant::now();
-            let (limit, what, is_write) = (request.time_limit(), request.what(), request.is_write());
+            let (what, is_write) = (request.what(), request.is_write());
             let result = if dry_run && is_write {
                 info!(dry_run, namespace, "would send: {request}");
                 Ok(request.pretend())
+            } else if request.is_notice() {
+                request.insist(&client, &namespace).await
             } else {
-                match timeout(limit, request.send(&client, &namespace)).await {
-                    Ok(result) => result.map_err(|error| Failure::of(&error)),
-                    Err(_) => Err(Failure::timeout(limit)),
-                }
+                request.send(&client, &namespace).await
             };
             Answer { purpose, namespace, what, is_write, result, waited, took: begun.elapsed(), lane }
         });
@@ -364,27 +367,59 @@ impl Request {
         }
     }
 
-    async fn send(self, client: &kube::Client, namespace: &str) -> Result<Reply, kube::Error> {
+    /// Sends it once or, if that may have failed by chance, a few times. Only for what a repeat does no harm to: a
+    /// notice's name follows from what it says and when.
+    async fn insist(&self, client: &kube::Client, namespace: &str) -> Result<Reply, Failure> {
+        let mut pauses = NOTICE_PAUSES.into_iter();
+        loop {
+            let is_repeat = pauses.len() < NOTICE_PAUSES.len();
+            let failure = match self.send(client, namespace).await {
+                // The one before did arrive.
+                Err(failure) if is_repeat && failure.kind == Kind::Exists => return Ok(Reply::Done),
+                Err(failure) => failure,
+                done @ Ok(_) => return done,
+            };
+            let asked = match failure.kind {
+                Kind::Unknown => Duration::ZERO,
+                Kind::Throttled(asked) => asked,
+                Kind::NotFound | Kind::Conflict | Kind::Exists | Kind::Unreachable | Kind::Refused { .. } => {
+                    return Err(failure);
+                }
+            };
+            let Some(pause) = pauses.next() else { return Err(failure) };
+            sleep(pause.max(asked)).await;
+        }
+    }
+
+    async fn send(&self, client: &kube::Client, namespace: &str) -> Result<Reply, Failure> {
+        let limit = self.time_limit();
+        match timeout(limit, self.ask(client, namespace)).await {
+            Ok(result) => result.map_err(|error| Failure::of(&error)),
+            Err(_) => Err(Failure::timeout(limit)),
+        }
+    }
+
+    async fn ask(&self, client: &kube::Client, namespace: &str) -> Result<Reply, kube::Error> {
         let call = Call::new(client, namespace);
         match self {
-            Self::CreateSlice(slice) => Ok(Reply::Slice(call.create(&*slice).await?)),
-            Self::ReplaceSlice(slice) => Ok(Reply::Slice(call.replace(&*slice).await?)),
-            Self::ReadSlice(name) => Ok(Reply::Slice(call.get::<EndpointSlice, _>(&name).await?)),
-            Self::ListSlices(service) => Ok(Reply::Slices(call.slices_of(&service).await?)),
-            Self::ReadPod(name) => Ok(Reply::Pod(call.get::<Pod, _>(&name).await?)),
-            Self::CreateService(service) => Ok(Reply::Service(call.create(&*service).await?)),
+            Self::CreateSlice(slice) => Ok(Reply::Slice(call.create(&**slice).await?)),
+            Self::ReplaceSlice(slice) => Ok(Reply::Slice(call.replace(&**slice).await?)),
+            Self::ReadSlice(name) => Ok(Reply::Slice(call.get::<EndpointSlice, _>(name).await?)),
+            Self::ListSlices(service) => Ok(Reply::Slices(call.slices_of(service).await?)),
+            Self::ReadPod(name) => Ok(Reply::Pod(call.get::<Pod, _>(name).await?)),
+            Self::CreateService(service) => Ok(Reply::Service(call.create(&**service).await?)),
             Self::PatchService(name, patch) => {
-                Ok(Reply::Service(call.patch::<Service, _>(&name, &patch).await?))
+                Ok(Reply::Service(call.patch::<Service, _>(name, patch).await?))
             }
-            Self::ReadService(name) => Ok(Reply::Service(call.get::<Service, _>(&name).await?)),
+            Self::ReadService(name) => Ok(Reply::Service(call.get::<Service, _>(name).await?)),
             Self::Delete(targets) => {
-                for target in &targets {
+                for target in targets {
                     call.delete(target).await?;
                 }
                 Ok(Reply::Done)
             }
             Self::Notify(event) => {
-                let _: Box<Metadata> = call.create(&*event).await?;
+                let _: Box<Metadata> = call.create(&**event).await?;
                 Ok(Reply::Done)
             }
         }

@@ -88,7 +88,7 @@ async fn a_namespace_that_terminates_refuses_for_good_and_a_missing_right_does_n
 #[tokio::test(start_paused = true)]
 async fn a_hanging_server_is_given_up_after_a_second_and_its_webhooks_after_three() {
     for (request, limit) in
-        [(publication(), 1), (Request::ReadSlice("x".into()), 1), (service(), 3), (notice(), 3)]
+        [(publication(), 1), (Request::ReadSlice("x".into()), 1), (service(), 3), (mirror(), 3)]
     {
         let mut apply = Server::new(|_| Script::Hang).apply(4);
         let what = request.to_string();
@@ -185,6 +185,32 @@ async fn mirrors_and_notices_wait_for_publications_then_go_one_by_one_and_at_onc
     }
     assert_eq!(later[..2], [1_000, 2_000], "the mirror goes before the notices");
     assert_eq!((later.len(), server.peak.load(SeqCst)), (401, LATER_IN_FLIGHT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_whose_answer_was_lost_is_sent_again_and_not_told_twice() {
+    let exists = json!({ "code": 409, "reason": "AlreadyExists" });
+    let tries = AtomicUsize::new(0);
+    let server = Server::new(move |_| match tries.fetch_add(1, SeqCst) {
+        0 => Script::Hang,
+        _ => Script::json(409, &exists),
+    });
+    let mut apply = server.apply(4);
+    apply.submit(order(0, notice()));
+    assert!(matches!(apply.answer().await.result, Ok(Reply::Done)));
+    let asked = server.asked();
+    assert_eq!((asked.len(), &asked[0].2), (2, &asked[1].2), "the very same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_is_given_up_after_three_tries_and_at_once_where_it_is_refused() {
+    for (script, tries) in [(500, 3), (429, 3), (403, 1), (422, 1), (404, 1)] {
+        let server = Server::new(move |_| Script::text(script, "no"));
+        let mut apply = server.apply(4);
+        apply.submit(order(0, notice()));
+        assert!(apply.answer().await.result.is_err());
+        assert_eq!(server.asked().len(), tries, "{script}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
