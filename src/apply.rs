@@ -1,8 +1,10 @@
 //! The only API writes, and the few single reads that decisions ask for.
 //!
 //! Publications go before everything else: they, and the reads they wait for, have a lane of their own, so that
-//! a webhook that hangs on Services can never delay a failover. The deciding task keeps at most one write open
-//! per object, so a lane's queue is bounded by the number of objects; notices alone may pile up and are cut.
+//! a webhook that hangs on Services can never delay a failover. What Services need so that they route at all comes
+//! second. Mirrors and notices, which nobody's traffic waits for, come last: they take the API server's time too, and
+//! five hundred leaders lost at once are a thousand of them. The deciding task keeps at most one write open per object,
+//! so a lane's queue is bounded by the number of objects; notices alone may pile up and are cut.
 
 mod call;
 #[cfg(test)]
@@ -19,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::failure::Failure;
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
@@ -33,12 +35,19 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Writes of Services may pass admission webhooks, whose own default timeout is 10 s; a failed one is repeated.
 const SIDE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Writes of the side lane in flight at once: with the publications' 48 that makes 64, beyond which an API server
+/// Orders of the side lane in flight at once: with the publications' 48 that makes 64, beyond which an API server
 /// gains nothing (measured: 32 to 64 is best).
 const SIDE_IN_FLIGHT: usize = 16;
 
-/// Notices that may wait. Beyond it they are dropped: they are for people, and nobody reads a thousand.
-const NOTICES_WAITING: usize = 1_000;
+/// Orders of the last lane in flight at once, if nothing else is.
+const LATER_IN_FLIGHT: usize = 16;
+
+/// And beside others: enough to go on, too few to be felt.
+const LATER_BESIDE_OTHERS: usize = 1;
+
+/// Notices that may wait, about 1 KB each; a thousand Services that opt in at once send three each. Beyond it they are
+/// dropped, and answered so.
+const NOTICES_WAITING: usize = 4_000;
 
 /// One request to the API server, in the namespace of its order.
 #[derive(Debug)]
@@ -113,6 +122,8 @@ pub(crate) struct Answer<T> {
     pub(crate) namespace: String,
     /// Method and kind of the request.
     pub(crate) what: &'static str,
+    /// It would have changed something.
+    pub(crate) is_write: bool,
     /// What came of it.
     pub(crate) result: Result<Reply, Failure>,
     /// How long it waited for its turn, and how long the API server took.
@@ -126,96 +137,145 @@ pub(crate) struct Answer<T> {
 enum LaneName {
     Publications,
     Side,
+    Later,
 }
 
 /// The lanes to the API server. Owned by the deciding task, which never waits for them.
 pub(crate) struct Apply<T> {
     client: kube::Client,
     dry_run: bool,
+    /// Publications in flight at once.
+    most: usize,
     publications: Lane<T>,
     side: Lane<T>,
+    later: Lane<T>,
+    notices: VecDeque<(Instant, Order<T>)>,
     running: JoinSet<Answer<T>>,
-    /// Notices dropped because too many waited.
-    pub(crate) notices_dropped: u64,
+    /// Answers to what was not sent.
+    dropped: VecDeque<Answer<T>>,
 }
 
 struct Lane<T> {
-    most: usize,
     in_flight: usize,
     waiting: VecDeque<(Instant, Order<T>)>,
-    /// What nobody's traffic waits for.
-    notices: VecDeque<(Instant, Order<T>)>,
+}
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self { in_flight: 0, waiting: VecDeque::new() }
+    }
 }
 
 impl<T: Send + 'static> Apply<T> {
     /// Lanes over `client` with at most `most` publications in flight. A dry run answers without sending.
     #[must_use]
     pub(crate) fn new(client: kube::Client, most: usize, dry_run: bool) -> Self {
-        let lane = |most| Lane { most, in_flight: 0, waiting: VecDeque::new(), notices: VecDeque::new() };
         Self {
             client,
             dry_run,
-            publications: lane(most),
-            side: lane(SIDE_IN_FLIGHT),
+            most,
+            publications: Lane::default(),
+            side: Lane::default(),
+            later: Lane::default(),
+            notices: VecDeque::new(),
             running: JoinSet::new(),
-            notices_dropped: 0,
+            dropped: VecDeque::new(),
         }
     }
 
     /// Sends the order now, or when it is its turn.
     pub(crate) fn submit(&mut self, order: Order<T>) {
         let name = order.request.lane();
-        let is_notice = matches!(order.request, Request::Notify(_));
-        let lane = self.lane(name);
-        if lane.in_flight < lane.most {
-            lane.in_flight += 1;
+        if self.has_room(name) {
             self.start(name, Instant::now(), order);
-        } else if !is_notice {
-            lane.waiting.push_back((Instant::now(), order));
-        } else if lane.notices.len() < NOTICES_WAITING {
-            lane.notices.push_back((Instant::now(), order));
+        } else if !order.request.is_notice() {
+            self.lane(name).waiting.push_back((Instant::now(), order));
+        } else if self.notices.len() < NOTICES_WAITING {
+            self.notices.push_back((Instant::now(), order));
         } else {
-            self.notices_dropped += 1;
-            debug!("a notice was dropped: {NOTICES_WAITING} are waiting");
+            self.drop_notice(order);
         }
     }
 
-    /// Whether any order is in flight.
+    /// Whether an answer is to come.
     #[must_use]
     pub(crate) fn is_busy(&self) -> bool {
-        !self.running.is_empty()
+        !self.running.is_empty() || !self.dropped.is_empty()
     }
 
     /// The next answer; waits for ever if nothing is in flight.
     pub(crate) async fn answer(&mut self) -> Answer<T> {
+        if let Some(dropped) = self.dropped.pop_front() {
+            return dropped;
+        }
         let Some(done) = self.running.join_next().await else { return std::future::pending().await };
         let answer = match done {
             Ok(answer) => answer,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let lane = self.lane(answer.lane);
-        match lane.waiting.pop_front().or_else(|| lane.notices.pop_front()) {
-            Some((since, order)) => self.start(answer.lane, since, order),
-            None => lane.in_flight -= 1,
+        self.lane(answer.lane).in_flight -= 1;
+        for name in [LaneName::Publications, LaneName::Side, LaneName::Later] {
+            while self.has_room(name)
+                && let Some((since, order)) = self.next(name)
+            {
+                self.start(name, since, order);
+            }
         }
         answer
+    }
+
+    fn has_room(&self, lane: LaneName) -> bool {
+        match lane {
+            LaneName::Publications => self.publications.in_flight < self.most,
+            LaneName::Side => self.side.in_flight < SIDE_IN_FLIGHT,
+            LaneName::Later => {
+                let is_alone = self.publications.in_flight == 0 && self.side.in_flight == 0;
+                let most = if is_alone { LATER_IN_FLIGHT } else { LATER_BESIDE_OTHERS };
+                self.later.in_flight < most
+            }
+        }
     }
 
     fn lane(&mut self, name: LaneName) -> &mut Lane<T> {
         match name {
             LaneName::Publications => &mut self.publications,
             LaneName::Side => &mut self.side,
+            LaneName::Later => &mut self.later,
         }
+    }
+
+    /// The next order of a lane. Notices come after whatever else its lane has.
+    fn next(&mut self, name: LaneName) -> Option<(Instant, Order<T>)> {
+        let next = self.lane(name).waiting.pop_front();
+        if name == LaneName::Later { next.or_else(|| self.notices.pop_front()) } else { next }
+    }
+
+    fn drop_notice(&mut self, order: Order<T>) {
+        let Order { purpose, namespace, request } = order;
+        let (what, lane) = (request.what(), request.lane());
+        let result = Err(Failure::dropped(NOTICES_WAITING));
+        let (waited, took) = (Duration::ZERO, Duration::ZERO);
+        self.dropped.push_back(Answer {
+            purpose,
+            namespace,
+            what,
+            is_write: true,
+            result,
+            waited,
+            took,
+            lane,
+        });
     }
 
     fn start(&mut self, lane: LaneName, since: Instant, order: Order<T>) {
         let (client, dry_run) = (self.client.clone(), self.dry_run);
         let waited = since.elapsed();
+        self.lane(lane).in_flight += 1;
         self.running.spawn(async move {
             let Order { purpose, namespace, request } = order;
             let begun = Instant::now();
-            let (limit, what) = (request.time_limit(), request.what());
-            let result = if dry_run && request.is_write() {
+            let (limit, what, is_write) = (request.time_limit(), request.what(), request.is_write());
+            let result = if dry_run && is_write {
                 info!(dry_run, namespace, "would send: {request}");
                 Ok(request.pretend())
             } else {
@@ -224,7 +284,7 @@ impl<T: Send + 'static> Apply<T> {
                     Err(_) => Err(Failure::timeout(limit)),
                 }
             };
-            Answer { purpose, namespace, what, result, waited, took: begun.elapsed(), lane }
+            Answer { purpose, namespace, what, is_write, result, waited, took: begun.elapsed(), lane }
         });
     }
 }
@@ -235,19 +295,21 @@ impl Request {
             Self::CreateSlice(_) | Self::ReplaceSlice(_) | Self::ReadSlice(_) | Self::ReadPod(_) => {
                 LaneName::Publications
             }
-            Self::ListSlices(_)
-            | Self::CreateService(_)
-            | Self::PatchService(..)
-            | Self::ReadService(_)
-            | Self::Delete(_)
-            | Self::Notify(_) => LaneName::Side,
+            Self::ListSlices(_) | Self::CreateService(_) | Self::ReadService(_) | Self::Delete(_) => {
+                LaneName::Side
+            }
+            Self::PatchService(..) | Self::Notify(_) => LaneName::Later,
         }
+    }
+
+    const fn is_notice(&self) -> bool {
+        matches!(self, Self::Notify(_))
     }
 
     const fn time_limit(&self) -> Duration {
         match self.lane() {
             LaneName::Publications => PUBLISH_TIMEOUT,
-            LaneName::Side => SIDE_TIMEOUT,
+            LaneName::Side | LaneName::Later => SIDE_TIMEOUT,
         }
     }
 

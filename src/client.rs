@@ -86,16 +86,16 @@ impl Clients {
         watch.and(write)
     }
 
-    /// Keeps the connection for writes open while nothing is written, and opens it anew when it has ended, so that
-    /// no failover waits for a connect. Watches do that for theirs. Never returns.
+    /// Opens the connection for writes, keeps it open while nothing is written, and opens it anew when it has ended,
+    /// so that no failover waits for a connect. Watches do that for theirs. Never returns.
     pub async fn keep_warm(&self) {
         loop {
-            // Both are reasons to ask.
-            let _ = tokio::time::timeout(IDLE_AT_MOST, self.write_ended.notified()).await;
             // A refusal has come over a connection as well.
             while !matches!(version(&self.write).await, Ok(()) | Err(kube::Error::Api(_))) {
                 tokio::time::sleep(WARM_RETRY).await;
             }
+            // Both are reasons to ask again.
+            let _ = tokio::time::timeout(IDLE_AT_MOST, self.write_ended.notified()).await;
         }
     }
 }

@@ -15,10 +15,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use machine::{Epoch, Event, Timestamp, Transition, Version};
+use machine::{Cause, Epoch, Event, Timestamp, Transition, Version};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::failures::Failures;
 use self::leftovers::{Leftover, Unswept};
@@ -26,12 +26,12 @@ use crate::apply::{Answer, Apply, Order, Reply, Request};
 use crate::clock::Clock;
 use crate::failure::{Failure, Kind};
 use crate::health::Health;
-use crate::kinds::{PodLite, ServiceLite, SliceLite};
+use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::notice::{self, Notice, Regarding};
 use crate::rows::PodRow;
 use crate::watch::Change;
-use crate::world::World;
+use crate::world::{ServiceFact, World};
 
 /// The health server calls us dead if we are silent for some of these.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -116,8 +116,8 @@ impl Scope {
 #[derive(Default)]
 struct Lists {
     pods: Vec<PodRow>,
-    services: Vec<ServiceLite>,
-    slices: Vec<SliceLite>,
+    services: Vec<(Key, ServiceFact)>,
+    slices: Vec<(Key, Kept<SliceLite>)>,
     /// The highest version seen on the pod watch.
     horizon: Version,
     listed: [bool; 3],
@@ -134,6 +134,8 @@ pub(crate) struct Driver {
     health: Health,
     alarms: BinaryHeap<Reverse<(Timestamp, Key)>>,
     next_generation: u32,
+    /// All Services and slices have been listed.
+    knows_services: bool,
     /// All lists are in.
     is_armed: bool,
     /// The API server did not answer the last request.
@@ -160,6 +162,7 @@ impl Driver {
             health,
             alarms: BinaryHeap::new(),
             next_generation: 0,
+            knows_services: false,
             is_armed: false,
             is_cut_off: false,
             invalid: HashSet::new(),
@@ -224,7 +227,7 @@ impl Driver {
     }
 
     fn managed(&self, key: &Key) -> Option<&Managed> {
-        self.world.namespaces.get(&key.namespace)?.managed.get(&key.name)
+        self.world.namespaces.get(&key.namespace)?.managed.get(&key.name).map(Box::as_ref)
     }
 
     fn horizon(&self, namespace: &str) -> Version {
@@ -253,7 +256,9 @@ impl Driver {
                 let mut step = managed.election.step(at, &event);
                 if let Some(transition) = step.transition.take() {
                     managed.triggered(at);
-                    transitions.push((transition, managed.election.state().epoch()));
+                    let is_found =
+                        matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted;
+                    transitions.push((transition, managed.election.state().epoch(), is_found));
                 }
                 managed.carry_out(step, &cx, &mut out);
                 facts.extend(out.events.drain(..));
@@ -274,8 +279,13 @@ impl Driver {
             self.submit(key, generation, errand, request);
         }
         // Whoever waits for the publication comes first, whoever reads logs second.
-        for (transition, epoch) in &transitions {
-            report(key, transition, *epoch);
+        for (transition, epoch, is_found) in &transitions {
+            // What is found as it should be is nothing that happened: at start one line tells of all of it.
+            if *is_found {
+                debug!(service = %key, pod = transition.to_pod.as_ref().map(machine::Pod::name), "adopted");
+            } else {
+                report(key, transition, *epoch);
+            }
         }
         for (notice, regarding) in out.notices.iter().zip(regarding.iter().cycle()) {
             self.send_notice(notice, regarding);
@@ -301,7 +311,7 @@ impl Driver {
     }
 
     fn answered(&mut self, answer: Answer<Purpose>) {
-        self.note_reachability(answer.result.as_ref().err());
+        self.note_reachability(&answer);
         self.note_failure(&answer);
         let (key, generation, errand) = match answer.purpose {
             Purpose::Of(key, generation, errand) => (key, generation, errand),
@@ -314,7 +324,7 @@ impl Driver {
         if self.managed(&key).is_none_or(|managed| managed.generation != generation) {
             return;
         }
-        tracing::debug!(service = %key, waited = ?answer.waited, took = ?answer.took, "answered: {errand:?}");
+        debug!(service = %key, waited = ?answer.waited, took = ?answer.took, "answered: {errand:?}");
         let result = answer.result;
         self.with(&key, |managed, cx, out| managed.answered(errand, result, cx, out));
     }
@@ -335,24 +345,33 @@ impl Driver {
         }
     }
 
-    /// After an outage the first answer ends everybody's back-off.
-    fn note_reachability(&mut self, failure: Option<&Failure>) {
-        let is_cut_off =
-            failure.is_some_and(|failure| matches!(failure.kind, Kind::Unknown | Kind::Unreachable));
+    /// After an outage the first answer ends everybody's back-off. A write that fails says nothing: that may be an
+    /// admission webhook's doing, while all reads are answered, and each of these would end the back-off.
+    fn note_reachability(&mut self, answer: &Answer<Purpose>) {
+        let is_cut_off = match &answer.result {
+            Err(failure) if failure.is_general => true,
+            Err(failure) if matches!(failure.kind, Kind::Unknown | Kind::Unreachable) => {
+                self.is_cut_off || !answer.is_write
+            }
+            Ok(_) | Err(_) => false,
+        };
         if self.is_cut_off && !is_cut_off {
             self.server_back();
         }
         self.is_cut_off = is_cut_off;
     }
 
-    /// Writes of slices and leader Services that fail are reported with their Service, where it is known what
-    /// follows; everything else here, so that a missing right shows whatever it was needed for.
+    /// Failures are logged here, whatever they were needed for, so that one that goes on is not logged at every try.
     fn note_failure(&mut self, answer: &Answer<Purpose>) {
         let Err(failure) = &answer.result else { return };
         match &answer.purpose {
-            Purpose::Of(_, _, Errand::Publish { .. } | Errand::LeaderService { .. }) => {}
+            Purpose::Of(key, _, Errand::Publish { .. }) => {
+                self.failures.note("publication", &key.namespace, Some(&key.name), failure);
+            }
+            // With its Service, where it is known what follows.
+            Purpose::Of(_, _, Errand::LeaderService { .. }) => {}
             Purpose::Of(..) | Purpose::Sweep(_) | Purpose::Loose => {
-                self.failures.note(answer.what, &answer.namespace, failure);
+                self.failures.note(answer.what, &answer.namespace, None, failure);
             }
         }
     }
@@ -364,11 +383,14 @@ impl Driver {
             .namespaces
             .values()
             .flat_map(|space| space.managed.values())
-            .filter(|managed| managed.is_synced() && !managed.election.is_settled())
+            .filter(|managed| !managed.election.is_settled() || managed.is_backing_off())
             .map(|managed| managed.key.clone())
             .collect();
         for key in keys {
-            self.step(&key, Event::ServerBack);
+            self.with(&key, |managed, _, out| {
+                managed.hurry();
+                out.events.extend(managed.is_synced().then_some(Event::ServerBack));
+            });
         }
     }
 
@@ -429,12 +451,10 @@ fn loose(namespace: &str, request: Request) -> Order<Purpose> {
     Order { purpose: Purpose::Loose, namespace: namespace.to_owned(), request }
 }
 
-fn key(namespace: &str, name: &str) -> Key {
-    Key { namespace: namespace.into(), name: name.into() }
-}
-
-fn names_of(metadata: &ObjectMeta) -> (String, String) {
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+/// Where an object is.
+fn key_of(metadata: &ObjectMeta) -> Key {
+    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+    Key { namespace: text(&metadata.namespace), name: text(&metadata.name) }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub(crate) struct Failure {
     pub(crate) kind: Kind,
     /// The server's words, or ours.
     pub(crate) words: Arc<str>,
+    /// Any other request would fail as well: there is no connection, or we are not known any more.
+    pub(crate) is_general: bool,
 }
 
 /// The kinds of failure that have a path of their own.
@@ -45,22 +47,30 @@ impl Failure {
     /// No answer came in time.
     #[must_use]
     pub(crate) fn timeout(limit: Duration) -> Self {
-        Self { kind: Kind::Unknown, words: format!("no answer within {limit:?}").into() }
+        Self { kind: Kind::Unknown, words: format!("no answer within {limit:?}").into(), is_general: false }
+    }
+
+    /// It was not even sent: so many waited before it.
+    #[must_use]
+    pub(crate) fn dropped(waiting: usize) -> Self {
+        let words = format!("not sent, since {waiting} were waiting").into();
+        Self { kind: Kind::Refused { endpoint: false }, words, is_general: false }
     }
 
     /// Classifies what the client reports.
     #[must_use]
     pub(crate) fn of(error: &kube::Error) -> Self {
-        match error {
+        let kube::Error::Api(status) = error else {
+            let words = crate::client::explain(error).into();
+            let is_general = !matches!(error, kube::Error::SerdeError(_));
+            return Self { kind: Kind::Unknown, words, is_general };
+        };
+        let words = match status.code {
             // The server's own word for this, "Unauthorized", helps nobody.
-            kube::Error::Api(status) if status.code == 401 => {
-                Self { kind: Kind::of(status), words: crate::client::explain(error).into() }
-            }
-            kube::Error::Api(status) => {
-                Self { kind: Kind::of(status), words: status.message.as_str().into() }
-            }
-            other => Self { kind: Kind::Unknown, words: crate::client::explain(other).into() },
-        }
+            401 => crate::client::explain(error).into(),
+            _ => status.message.as_str().into(),
+        };
+        Self { kind: Kind::of(status), words, is_general: status.code == 401 }
     }
 
     /// The same, in the words of the machine.

@@ -3,6 +3,7 @@
 //!
 //! Whatever is missing or null takes its default: an odd object must never stop the watch that shows it.
 
+mod kept;
 mod meta;
 
 use std::borrow::Cow;
@@ -13,7 +14,9 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff;
 use machine::{Timestamp, Version};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub(crate) use kept::Kept;
 
 /// A Pod, as far as an election goes by it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -95,7 +98,7 @@ pub struct ConditionLite {
 }
 
 /// A Service, as far as a source or a leader Service goes by it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServiceLite {
     /// Name, namespace, uid, resourceVersion, labels, owners, creation and deletion; of annotations only ours.
@@ -107,7 +110,7 @@ pub struct ServiceLite {
 }
 
 /// The part of a Service's spec that matters.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServiceSpecLite {
     /// Which pods are its members.
@@ -139,7 +142,7 @@ pub struct ServiceSpecLite {
 }
 
 /// An EndpointSlice, as far as a leader slice goes by it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SliceLite {
     /// As of a Service, with all annotations and finalizers (a PUT has to give them back), and the newest

@@ -4,7 +4,9 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry;
 use zen_lead::config::{Cli, Command, LogFormat, RunArgs};
 
 fn main() -> ExitCode {
@@ -30,13 +32,12 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(args: &RunArgs) {
-    let filter = EnvFilter::new(args.log_filter());
     let colours = std::io::stderr().is_terminal();
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let lines = layer().with_writer(std::io::stderr).with_ansi(colours);
+    let filtered = registry().with(args.log_filter());
     match args.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => filtered.with(lines).init(),
+        LogFormat::Json => filtered.with(lines.json()).init(),
     }
 }
 

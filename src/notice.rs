@@ -98,6 +98,14 @@ impl Notice {
         Self { pod, detail: Some(detail.into()), ..Self::new(Reason::InvalidConfiguration) }
     }
 
+    /// Something foreign stands where the second family's slice belongs; what the election itself finds in its way it
+    /// tells by itself.
+    #[must_use]
+    pub fn conflict(words: &Arc<str>) -> Self {
+        let reason = Reason::Election(machine::Reason::LeaderServiceConflict);
+        Self { detail: Some(words.clone()), ..Self::new(reason) }
+    }
+
     /// The leader Service was created.
     #[must_use]
     pub fn leader_service_created(leader_service: &str) -> Self {

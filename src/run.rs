@@ -70,10 +70,13 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
         });
     }
     let mut shutdown = Box::pin(shutdown);
-    tokio::select! {
-        warmed = warm(&clients, &args) => warmed?,
-        () = &mut shutdown => return Ok(()),
+    if args.exit_on_start_error {
+        tokio::select! {
+            warmed = clients.warm() => warmed.map_err(|error| unreachable(&clients, client::explain(&error)))?,
+            () = &mut shutdown => return Ok(()),
+        }
     }
+    // Beside the lists, which connect by themselves: whoever starts has losses to make up for.
     let kept = clients.clone();
     tasks.spawn(async move {
         kept.keep_warm().await;
@@ -103,21 +106,14 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
             Ok(())
         }
         why = start_failure, if args.exit_on_start_error => {
-            Err(Error::Unreachable { server: clients.server.clone(), why })
+            Err(unreachable(&clients, why))
         }
         Some(ended) = tasks.join_next() => Err(Error::TaskEnded(ended.unwrap_or("watch"))),
     }
 }
 
-/// Opens the connections before they are needed, and says what is wrong if they cannot be.
-async fn warm(clients: &Clients, args: &RunArgs) -> Result<(), Error> {
-    let Err(error) = clients.warm().await else { return Ok(()) };
-    let why = client::explain(&error);
-    if args.exit_on_start_error {
-        return Err(Error::Unreachable { server: clients.server.clone(), why });
-    }
-    error!(server = clients.server, "the API server does not answer: {why}; trying until it does");
-    Ok(())
+fn unreachable(clients: &Clients, why: String) -> Error {
+    Error::Unreachable { server: clients.server.clone(), why }
 }
 
 /// Returns when a watch fails before it works for the first time, which is mostly for want of rights; never, once

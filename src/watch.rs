@@ -267,8 +267,10 @@ where
     async fn list(&mut self) -> Result<(), Trouble> {
         let mut next: Option<String> = None;
         let mut version = None;
+        // One for all pages: many that come and go leave holes in the heap, or a heap that is never given back.
+        let mut buffer = Vec::new();
         loop {
-            let page: Page<K> = self.server.page(&self.params(next.take())).await?;
+            let page: Page<K> = self.server.page(&self.params(next.take()), &mut buffer).await?;
             self.status.active();
             if version.is_none() {
                 self.accept(page.version)?;
@@ -488,12 +490,21 @@ struct Server {
 }
 
 impl Server {
-    async fn page<K: DeserializeOwned>(&self, params: &ListParams) -> Result<Page<K>, Trouble> {
+    /// One page of a list, read into `buffer`.
+    async fn page<K: DeserializeOwned>(
+        &self,
+        params: &ListParams,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Page<K>, Trouble> {
         let request = self.requests.list(params);
         let answer = async {
-            let body = self.answer(request).await?.into_body();
-            let body = body.collect().await.map_err(|error| Trouble::failed(explain(&error)))?;
-            decode::page(&body.to_bytes())
+            let mut body = self.answer(request).await?.into_body();
+            buffer.clear();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| Trouble::failed(explain(&error)))?;
+                frame.data_ref().into_iter().for_each(|data| buffer.extend_from_slice(data));
+            }
+            decode::page(buffer)
         };
         let late = |_| Trouble::failed(format!("no answer to a list within {} s", PAGE_TIMEOUT.as_secs()));
         timeout(PAGE_TIMEOUT, answer).await.map_err(late)?
@@ -515,7 +526,7 @@ impl Server {
     async fn version(&self) -> u64 {
         let params = ListParams::default().limit(1);
         loop {
-            match self.page::<serde::de::IgnoredAny>(&params).await {
+            match self.page::<serde::de::IgnoredAny>(&params, &mut Vec::new()).await {
                 Ok(page) => return page.version,
                 Err(_) => sleep(LAST_RETRY).await,
             }

@@ -1,16 +1,18 @@
 //! Everything the watches have told, by namespace: pods as rows, Services, our slices, and which opted-in
 //! Service a pod can concern.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use machine::{Epoch, Timestamp, Version};
+use machine::{Epoch, Pod, Timestamp, Version};
 
-use crate::kinds::{PodLite, ServiceLite, SliceLite, version};
-use crate::managed::Managed;
+use crate::annotations;
+use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite, version};
+use crate::managed::{Key, Managed};
 use crate::rows::{Interner, PodRow, Selector};
 use crate::service::is_generated;
-use crate::{annotations, kinds};
 
 /// All namespaces that are watched.
 #[derive(Default)]
@@ -26,13 +28,13 @@ pub(crate) struct Namespace {
     /// Its name.
     pub(crate) name: Arc<str>,
     /// All its pods, by name.
-    pub(crate) pods: HashMap<Arc<str>, PodRow>,
+    pub(crate) pods: Pods,
     /// All its Services, by name.
     pub(crate) services: HashMap<Arc<str>, ServiceFact>,
     /// The slices that carry our label, by name.
-    pub(crate) slices: HashMap<Arc<str>, SliceLite>,
+    pub(crate) slices: HashMap<Arc<str>, Kept<SliceLite>>,
     /// The Services that opted in, by name.
-    pub(crate) managed: BTreeMap<Arc<str>, Managed>,
+    pub(crate) managed: BTreeMap<Arc<str>, Box<Managed>>,
     /// Which source Services a pod with this label can belong to.
     by_label: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Epochs of Services that opted out, as far as they are ahead of the clock: a Service that opts in again
@@ -44,44 +46,80 @@ pub(crate) struct Namespace {
 }
 
 /// What is kept of a Service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum ServiceFact {
     /// Neither opted in nor ours: only that it exists.
     Plain(Version),
-    /// Opted in, or made by zen-lead.
-    Full(Box<ServiceLite>),
+    /// Opted in.
+    Source(Kept<ServiceLite>),
+    /// Made by zen-lead.
+    Generated(Kept<ServiceLite>),
 }
 
 impl ServiceFact {
     /// Keeps as much as matters.
     #[must_use]
-    pub(crate) fn of(service: ServiceLite) -> Self {
-        let opts_in = service.metadata.annotations.as_ref().is_some_and(annotations::opts_in);
-        if opts_in || is_generated(&service) {
-            Self::Full(Box::new(service))
+    pub(crate) fn of(service: &ServiceLite) -> Self {
+        if is_generated(service) {
+            Self::Generated(Kept::new(service))
+        } else if service.metadata.annotations.as_ref().is_some_and(annotations::opts_in) {
+            Self::Source(Kept::new(service))
         } else {
-            Self::Plain(kinds::version(&service.metadata))
+            Self::Plain(version(&service.metadata))
         }
     }
 
     /// The Service's version.
     #[must_use]
-    pub(crate) fn version(&self) -> Version {
+    pub(crate) const fn version(&self) -> Version {
         match self {
             Self::Plain(version) => *version,
-            Self::Full(service) => version(&service.metadata),
+            Self::Source(service) | Self::Generated(service) => service.version(),
         }
     }
 
     /// All of it, if it was kept.
     #[must_use]
-    pub(crate) fn full(&self) -> Option<&ServiceLite> {
+    pub(crate) const fn kept(&self) -> Option<&Kept<ServiceLite>> {
         match self {
             Self::Plain(_) => None,
-            Self::Full(service) => Some(service),
+            Self::Source(service) | Self::Generated(service) => Some(service),
         }
     }
 }
+
+/// Pods by name.
+pub(crate) type Pods = HashMap<ByName, PodRow>;
+
+/// A pod to be found by its name. The name is the row's own: with ten thousand pods a second copy of each is half a
+/// megabyte.
+pub(crate) struct ByName(Pod);
+
+impl From<Pod> for ByName {
+    fn from(pod: Pod) -> Self {
+        Self(pod)
+    }
+}
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        self.0.name()
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name().hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl Eq for ByName {}
 
 impl World {
     /// The namespace, made if it is new.
@@ -111,6 +149,16 @@ impl Namespace {
             leaders: HashMap::new(),
             epochs: HashMap::new(),
         }
+    }
+
+    /// One of its Services, or whatever else has this name in it.
+    pub(crate) fn key(&self, name: &Arc<str>) -> Key {
+        Key { namespace: self.name.clone(), name: name.clone() }
+    }
+
+    /// How many of the Services that opted in have a leader.
+    pub(crate) fn led(&self) -> usize {
+        self.managed.values().filter(|managed| managed.election.state().pod().is_some()).count()
     }
 
     /// From now on pods that match `selector` concern `source`.

@@ -5,9 +5,10 @@ mod support;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use lab::{Account, Entry, Lab, Namespace, Options, documents, within};
 use serde_json::{Value, json};
 use support::{Controller, SOON, Stage, manifest};
@@ -135,6 +136,44 @@ async fn act(shop: &Namespace, controller: &Controller) -> Result<()> {
     .await?;
     slices.all_until("orders-leader", SOON, <[_]>::is_empty).await?;
     slices.all_until("gone-leader", SOON, <[_]>::is_empty).await.map(drop)
+}
+
+/// As a user applies it, and as a cluster takes it: a pod of the Deployment meets the strictest Pod Security Standard,
+/// which the namespace enforces.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_deploy_can_be_applied_and_its_pod_is_admitted() -> Result<()> {
+    let lab = Lab::start(Options::default()).await?;
+    let control_plane = &lab.control_plane;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
+    control_plane.kubectl(&["create", "namespace", "shop"]).await?;
+    for folder in [folder, &format!("{folder}/namespaced")] {
+        control_plane.kubectl(&["apply", "--kustomize", folder]).await?;
+    }
+    let client = control_plane.admin().await?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "zen-lead-system");
+    let pods: Api<Pod> = Api::namespaced(client, "zen-lead-system");
+    let deployment = serde_json::to_value(deployments.get("zen-lead").await?)?;
+    let template = &deployment["spec"]["template"];
+    assert_eq!(
+        template["spec"]["containers"][0]["args"],
+        json!(["run", "--namespace=shop"]),
+        "of the variant"
+    );
+    let container = &template["spec"]["containers"][0];
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(template["spec"]["securityContext"]["runAsUser"], 65534);
+    assert!(
+        container["resources"]["limits"]["memory"].is_string()
+            && container["resources"]["requests"]["cpu"].is_string()
+    );
+
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let mut pod = json!({ "metadata": { "name": "zen-lead-0", "labels": template["metadata"]["labels"] }, "spec": template["spec"] });
+    pods.create(&dry_run, &serde_json::from_value(pod.clone())?).await?;
+    pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+    let refused = pods.create(&dry_run, &serde_json::from_value(pod)?).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("PodSecurity")), "it is enforced");
+    Ok(())
 }
 
 // --- one namespace ---

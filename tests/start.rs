@@ -5,10 +5,10 @@ mod support;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use lab::{Authority, Forwarder, Lab, Namespace, Options, Signal, Token};
+use lab::{Authority, Forwarder, Lab, Namespace, Options, Signal, Token, rotate};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use support::{Controller, SOON, Stage, authorise};
 
@@ -117,6 +117,23 @@ async fn a_token_that_is_not_accepted_is_one_clear_line() -> Result<()> {
     let obstacle = Obstacle { kubeconfig, words: &["401", "does not accept our token", "expired"] };
     exits(&ns, &obstacle)?;
     waits(&ns, &obstacle).await?.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_is_one_clear_line_and_its_successor_is_taken_up() -> Result<()> {
+    let lab = Lab::shared().await?;
+    let ns = lab.namespace("expired").await?;
+    let account = authorise(&ns).await?;
+    let expired = account.token_until(SystemTime::now() - Duration::from_mins(1)).await?;
+    let (kubeconfig, file) = account.kubeconfig_with_token_in_file(lab.control_plane.url(), &expired)?;
+    let obstacle = Obstacle { kubeconfig, words: &["401", "does not accept our token", "expired"] };
+    exits(&ns, &obstacle)?;
+    let mut controller = waits(&ns, &obstacle).await?;
+    // Another end makes it good again: it was nothing else that was refused.
+    let good = account.token_until(SystemTime::now() + Duration::from_mins(30)).await?;
+    rotate(&file, &good)?;
+    controller.until_ready().await?;
+    controller.stop()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,6 +68,10 @@ pub struct Mirror {
     pub epoch: Option<Epoch>,
     /// When the leadership last changed; none: leave what is there.
     pub switched: Option<Timestamp>,
+    /// The term was written by this replica, which so knows when that was. Others know when they heard of it: what is
+    /// there for the same leadership is better.
+    #[serde(default)]
+    pub ours: bool,
     /// The switchover request that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled: Option<Arc<str>>,

@@ -1,4 +1,98 @@
-//! The election of one Service.
+//! The election of one Service: which of its pods leads, decided from facts alone.
+//!
+//! An [`Election`] is told facts ([`Event`]), is in one of four states ([`State`]), and gives orders
+//! ([`Effect`]). It never looks at a clock, a network or a file, so that a test or a log can put it into any
+//! situation there is.
+//!
+//! ```text
+//!   +--------------+       leader lost, nobody eligible        +--------------+
+//!   |              | <---------------------------------------- |              |
+//!   |  Leaderless  |                                           |   Elected    |
+//!   |              |              +------------+               |              |
+//!   |  nothing     |   eligible   | Reelecting |  acknowledged |  the leader, |
+//!   |  published   | -----------> |            | ------------> |  ready       |
+//!   |              |              | candidate, |               |              |
+//!   |              | <----------- | ready      | <------------ |              |
+//!   |              |  candidate   |            |  leader lost, |              |
+//!   +--------------+  lost        +------------+  failback,    +--------------+
+//!          ^                        ^        |    switchover        |      ^
+//!          |              eligible, |        | candidate lost,      |      |
+//!          |              deadline  |        v incumbent serves     |      |
+//!          |                      +------------+                    |      |
+//!          |                      |  Draining  | <------------------+      |
+//!          |                      |            |    terminating, no one    |
+//!          |                      | leader,    |    to follow; NotReady    |
+//!          |                      | on its way |    within its delay       |
+//!          +--------------------- | out        | --------------------------+
+//!            leader gone,         |            |    fit again
+//!            nobody eligible      +------------+
+//! ```
+//!
+//! These are the machine's own choices. What others have published it adopts instead of fighting it: then, and
+//! when it begins, any state may follow.
+//!
+//! # Every event, in every state
+//!
+//! A cell has the initials of the states to which an event leads from there, the state's own if another pod
+//! leads or is chosen in it. *Waiting* is before `Synced`, or while blocked: the state is Leaderless, and facts
+//! are only remembered. After opting out nothing leads anywhere. *look*: the state looks again at everything it
+//! knows, as it does after each event that can change the state, and most often stays. A look may find what had
+//! been held back until then, by a doubt or a lost write for instance; so an event may once in a while lead
+//! along another of the picture's arrows, too. `-`: the event never changes the state.
+//!
+//! | event | waiting | Leaderless | Reelecting | Elected | Draining | what it is for, or does |
+//! |---|---|---|---|---|---|---|
+//! | `Synced` | R E D | R E D | L R E D | L R E D | L R E D | all lists are in: decides from what is published |
+//! | `PodReady` | - | R | R | L R D | R E | somebody can lead, or the leader is fit again |
+//! | `PodUnready` | - | look | L R D | L R D | L | the leader is tolerated for a while, or followed |
+//! | `PodTerminating` | - | look | L R D | L R D | L R | the leader is followed at once; alone, it drains |
+//! | `PodGone` | - | look | L R D | L R | L R | the leader is followed, or nobody leads |
+//! | `PodChanged` | - | R | L R D | L R D | L R | an address, ports, a priority or exclusion changed |
+//! | `PolicyChanged` | - | R | - | look | L R | weighs every guard and every deadline anew |
+//! | `OptedOut` | - | - | L | L | L | removes what we own, and is over |
+//! | `ServiceGone` | - | - | L | L | L | likewise |
+//! | `Published` | - | - | E | look | L | acknowledges what was ordered |
+//! | `PublishFailed` | - | - | L R E D | L R | L R | tries again, as the outcome asks for; a refused pod is lost |
+//! | `ReadDone` | - | E D | L E | R E | L E | tells what is published, after a conflict or an unknown outcome |
+//! | `ReadFailed` | - | - | - | - | - | reads again |
+//! | `Confirmed` | - | look | look | L R D | look | ends a doubt; a preferred member that is still there takes over |
+//! | `ConfirmFailed` | - | - | - | - | - | asks again |
+//! | `Mirrored` | - | - | - | - | - | the leader Service says who leads |
+//! | `MirrorFailed` | - | - | - | - | - | mirrors again |
+//! | `Notified` | - | - | - | - | - | nothing |
+//! | `NotifyFailed` | - | - | - | - | - | nothing: a notice is not repeated |
+//! | `Removed` | - | - | - | - | - | after opting out, all is over |
+//! | `RemoveFailed` | - | - | - | - | - | removes again |
+//! | `PublicationObserved` | - | E D | L E | L R E D | L E D | adopts a newer term, repairs anything else |
+//! | `Blocked` | - | - | L | L | L | orders nothing more; our slices go if a Service is in the way |
+//! | `Unblocked` | R E D | - | - | - | - | decides as at `Synced` |
+//! | `SwitchoverRequested` | - | - | - | look | - | ranks that member first until it is done; the Lease's holder confirms it |
+//! | `SwitchoverWithdrawn` | - | - | - | - | - | ranks as before |
+//! | `Paused` | - | look | - | look | E | chooses nobody new; a NotReady leader stays |
+//! | `Resumed` | - | R | - | L R D | R | decides what was left undecided |
+//! | `LeaseHeld` | - | - | - | look | - | preferences, mirrors and some notices are ours now |
+//! | `LeaseLost` | - | - | - | - | - | they are another replica's |
+//! | `NodeLost` | - | - | R | R | R | the leader is followed if somebody elsewhere can lead |
+//! | `NodeBack` | - | R | R | look | R | its members can be chosen again |
+//! | `ServerBack` | - | - | - | - | - | ends the pauses between tries, but for what was refused |
+//! | `DeadlineReached` | - | R | look | R | L R | time alone has changed something: who can lead, who is tolerated |
+//!
+//! Whatever the event, orders are given that are due: a write while what is published is not what is wanted, a
+//! read while it is not known. While paused nobody new is chosen: no arrow of the picture leads into
+//! Reelecting.
+//!
+//! # The law of use
+//!
+//! - [`Election::step`] is told one fact at a time, in the order in which they were learnt. Its time never goes
+//!   back.
+//! - After each step, ask for the [`Election::deadline`], and tell `DeadlineReached` then. Too early or too
+//!   often does nothing.
+//! - Every order is carried out, or not, and is answered by an event with its [`OrderId`]. What failed is
+//!   ordered again by the machine when it sees fit, never by whoever failed. Answers may be late, repeated or
+//!   lost with the connection: say [`Outcome::Unknown`] then, and the machine looks.
+//! - A publication is written only over the version that it was based on. Any number of replicas may then
+//!   decide at once.
+//! - The same events at the same times lead to the same steps, byte for byte. Nothing else changes an election.
 
 mod effect;
 mod event;

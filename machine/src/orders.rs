@@ -180,6 +180,7 @@ impl Facts {
         self.mirroring = Some(id);
         let Mirrored { leader, epoch, handled } = now.clone();
         self.mirrored = Some(Box::new(now));
-        step.effects.push(Effect::Mirror { id, mirror: Mirror { leader, epoch, switched, handled } });
+        let ours = self.slice.present().is_some_and(|publication| publication.ours);
+        step.effects.push(Effect::Mirror { id, mirror: Mirror { leader, epoch, switched, ours, handled } });
     }
 }

@@ -30,14 +30,14 @@ pub(crate) struct Cx<'a> {
     pub(crate) cause: Cause,
 }
 
-/// What the four states share.
-pub(crate) enum Superstate {
+/// What the four states share. It borrows: statig asks for it several times in a transition.
+pub(crate) enum Superstate<'a> {
     /// The Service is, or was, opted in.
     Managed {
         /// Who leads, or was to.
-        pod: Option<Pod>,
+        pod: Option<&'a Pod>,
         /// The term that we have ordered, or will, and why.
-        own: Option<(Pod, Epoch, Cause)>,
+        own: Option<(&'a Pod, Epoch, Cause)>,
     },
 }
 
@@ -45,7 +45,7 @@ impl blocking::IntoStateMachine for Rules {
     type Event<'evt> = Event;
     type Context<'ctx> = Cx<'ctx>;
     type State = State;
-    type Superstate<'sub> = Superstate;
+    type Superstate<'sub> = Superstate<'sub>;
 
     fn initial() -> State {
         State::Leaderless { since: Timestamp(0) }
@@ -83,28 +83,26 @@ impl blocking::State<Rules> for State {
         }
     }
 
-    fn superstate(&mut self) -> Option<Superstate> {
-        let own = match self {
-            Self::Reelecting { candidate, epoch, cause, .. } => Some((candidate.clone(), *epoch, *cause)),
+    fn superstate(&mut self) -> Option<Superstate<'_>> {
+        let own = match &*self {
+            Self::Reelecting { candidate, epoch, cause, .. } => Some((candidate, *epoch, *cause)),
             Self::Leaderless { .. } | Self::Elected { .. } | Self::Draining { .. } => None,
         };
-        Some(Superstate::Managed { pod: self.pod().cloned(), own })
+        Some(Superstate::Managed { pod: self.pod(), own })
     }
 }
 
-impl blocking::Superstate<Rules> for Superstate {
+impl blocking::Superstate<Rules> for Superstate<'_> {
     /// What is the same in every state. States pass these events up.
     fn call_handler(&mut self, _: &mut Rules, event: &Event, cx: &mut Cx<'_>) -> Outcome<State> {
         let Self::Managed { pod, own } = self;
         match event {
-            Event::Synced { standing, .. } | Event::Unblocked { standing } => {
-                cx.start(standing, pod.as_ref())
-            }
+            Event::Synced { standing, .. } | Event::Unblocked { standing } => cx.start(standing, *pod),
             Event::Blocked { .. } => cx.leave(Cause::Obstruction),
             Event::OptedOut | Event::ServiceGone => cx.leave(Cause::Removal),
             Event::PublicationObserved { .. } | Event::ReadDone { .. } => {
                 // Our own term whose answer was lost is acknowledged by being seen.
-                cx.adopt(own.as_ref().map(|(pod, epoch, cause)| (pod, *epoch, *cause)))
+                cx.adopt(*own)
             }
             Event::PodReady { .. }
             | Event::PodUnready { .. }

@@ -162,18 +162,34 @@ async fn at_most_so_many_are_in_flight_and_the_others_wait_for_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn notices_wait_behind_services_and_are_dropped_beyond_a_bound() {
+async fn mirrors_and_notices_go_on_one_by_one_beside_publications_and_at_once_when_these_are_done() {
+    let slow = |uri: &str| Script::Slow(Duration::from_millis(if uri.contains("slices") { 100 } else { 10 }));
+    let server = Server::new(slow);
+    let mut apply = server.apply(4);
+    apply.submit(order(0, publication()));
+    (1..=LATER_IN_FLIGHT + 20).for_each(|number| apply.submit(order(number, notice())));
+    apply.submit(order(1_000, mirror()));
+    let mut answered = Vec::new();
+    while apply.is_busy() {
+        let peak = server.peak.load(SeqCst);
+        assert!(answered.contains(&0) || peak <= 2, "{peak} at once beside a publication");
+        answered.push(apply.answer().await.purpose);
+    }
+    assert_eq!(answered[..2], [1, 1_000], "the mirror goes before the notices that wait");
+    assert_eq!(server.peak.load(SeqCst), LATER_IN_FLIGHT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn notices_beyond_a_bound_are_dropped_and_answered() {
     let server = Server::new(|_| Script::Hang);
     let mut apply = server.apply(4);
-    (0..SIDE_IN_FLIGHT).for_each(|number| apply.submit(order(number, service())));
-    (0..NOTICES_WAITING + 7).for_each(|number| apply.submit(order(100_000 + number, notice())));
-    apply.submit(order(99, service()));
-    assert_eq!(apply.notices_dropped, 7);
-    while server.asked().len() <= SIDE_IN_FLIGHT {
-        apply.answer().await;
+    (0..LATER_IN_FLIGHT + NOTICES_WAITING + 7).for_each(|number| apply.submit(order(number, notice())));
+    for number in 0..7 {
+        let dropped = apply.answer().await;
+        assert_eq!(dropped.purpose, LATER_IN_FLIGHT + NOTICES_WAITING + number);
+        assert!(dropped.result.unwrap_err().words.contains("not sent"));
     }
-    let (_, uri, _) = server.asked().swap_remove(SIDE_IN_FLIGHT);
-    assert!(uri.contains("/services"), "a Service that came last goes before notices: {uri}");
+    assert_eq!(server.asked().len(), 0, "nothing has waited for them");
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,6 +315,10 @@ fn service() -> Request {
     Request::CreateService(Box::new(
         serde_json::from_value(json!({ "metadata": { "name": "orders-leader" } })).unwrap(),
     ))
+}
+
+fn mirror() -> Request {
+    Request::PatchService("orders-leader".into(), json!({}))
 }
 
 fn notice() -> Request {

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 /// A failure that goes on is logged again after this time.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
-/// Method and kind of the request, the namespace, and what kind of failure it was.
+/// What failed, the namespace (or the Service, if it is the Service's own failure), and what kind of failure it was.
 type Which = (&'static str, String, &'static str);
 
 /// What was logged lately.
@@ -22,24 +22,32 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Logs a failure, in the API server's words.
-    pub(super) fn note(&mut self, what: &'static str, namespace: &str, failure: &Failure) {
-        let category = failure.category();
-        match failure.kind {
+    /// Logs a failure, in the API server's words. `service`: the source whose publication it was.
+    pub(super) fn note(
+        &mut self,
+        what: &'static str,
+        namespace: &str,
+        service: Option<&str>,
+        failure: &Failure,
+    ) {
+        let outcome = failure.category();
+        let whose = match (&failure.kind, service) {
             // The object has changed; whoever asked looks again.
-            Kind::NotFound | Kind::Conflict | Kind::Exists => {
-                debug!(namespace, outcome = category, "{what}: {failure}");
+            (Kind::NotFound | Kind::Conflict | Kind::Exists, _) => {
+                return debug!(namespace, service, outcome, "{what} failed: {failure}");
             }
-            Kind::Throttled(_) | Kind::Unknown | Kind::Unreachable | Kind::Refused { .. } => {
-                self.said.retain(|_, said| said.elapsed() < SAY_EVERY);
-                let which = (what, namespace.to_owned(), category);
-                if let Entry::Vacant(entry) = self.said.entry(which) {
-                    entry.insert(Instant::now());
-                    warn!(namespace, outcome = category, "{what} failed: {failure}");
-                } else {
-                    debug!(namespace, outcome = category, "{what} failed: {failure}");
-                }
+            (Kind::Refused { .. }, Some(service)) => format!("{namespace}/{service}"),
+            // What one Service meets, all of the namespace meet.
+            (Kind::Refused { .. } | Kind::Throttled(_) | Kind::Unknown | Kind::Unreachable, _) => {
+                namespace.to_owned()
             }
+        };
+        self.said.retain(|_, said| said.elapsed() < SAY_EVERY);
+        if let Entry::Vacant(entry) = self.said.entry((what, whose, outcome)) {
+            entry.insert(Instant::now());
+            warn!(namespace, service, outcome, "{what} failed: {failure}");
+        } else {
+            debug!(namespace, service, outcome, "{what} failed: {failure}");
         }
     }
 }

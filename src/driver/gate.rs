@@ -1,88 +1,111 @@
 //! The gate: nothing is decided before all lists are in, and everything is decided anew after a restore.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use machine::Member;
+use machine::{Member, Version};
 use tracing::{info, warn};
 
 use super::Driver;
 use super::pods::unclear_settings;
-use crate::kinds::ServiceLite;
-use crate::managed::Key;
+use crate::managed::{Key, Managed};
 use crate::rows::PodRow;
-use crate::service::is_generated;
-use crate::world::Namespace;
+use crate::world::{Namespace, ServiceFact};
+
+/// Whether a list proves that the store was restored: it has an object in an older version than we know, and is itself
+/// newer than that. With the server's count raised beyond what it was, as the manuals of etcd advise for a restore,
+/// nothing else shows it. (An object that we know in a version beyond the list was read since the list was made.)
+pub(super) fn went_back(known: Option<Version>, listed: Version, list: Version) -> bool {
+    known.is_some_and(|known| listed < known && known <= list)
+}
 
 impl Driver {
+    /// What these elections know of their own objects may be newer than what there is.
+    pub(super) fn distrust(&mut self, watch: usize, forget: fn(&mut Managed)) {
+        let scope = &self.scope;
+        let spaces = self.world.namespaces.values_mut();
+        let restored = spaces.filter(|space| scope.watch_of(&space.name) == watch);
+        restored.flat_map(|space| space.managed.values_mut()).for_each(|managed| forget(managed));
+    }
+
     pub(super) fn namespaces_of(&self, watch: usize) -> impl Iterator<Item = &Namespace> {
         self.world.namespaces.values().filter(move |space| self.scope.watch_of(&space.name) == watch)
     }
 
     pub(super) fn listed(&mut self, watch: usize, restored: bool) {
-        if !self.is_armed {
-            let is_complete = self.lists.iter().all(|lists| lists.listed.iter().all(|listed| *listed));
-            if is_complete {
-                self.arm();
+        if self.is_armed {
+            if restored {
+                self.begin_anew(watch);
             }
-        } else if restored {
-            warn!("the API server's versions went back: its store was restored; everything is decided anew");
-            let keys: Vec<_> = self
-                .namespaces_of(watch)
-                .flat_map(|space| space.managed.values())
-                .filter(|managed| managed.is_synced())
-                .map(|managed| managed.key.clone())
-                .collect();
-            for key in keys {
-                self.begin(&key);
+            return;
+        }
+        let is_listed = |resource: usize| self.lists.iter().all(|lists| lists.listed[resource]);
+        let (pods, services, slices) = (is_listed(0), is_listed(1), is_listed(2));
+        if services && slices && !self.knows_services {
+            self.knows_services = true;
+            self.opt_in_all();
+        }
+        if pods && services && slices {
+            self.arm();
+        }
+    }
+
+    fn begin_anew(&mut self, watch: usize) {
+        warn!("the API server's versions went back: its store was restored; everything is decided anew");
+        let keys: Vec<_> = self
+            .namespaces_of(watch)
+            .flat_map(|space| space.managed.values())
+            .filter(|managed| managed.is_synced())
+            .map(|managed| managed.key.clone())
+            .collect();
+        for key in keys {
+            self.begin(&key);
+        }
+    }
+
+    /// All Services and slices are known. Pods are many, and their list is the last to come in: what can be done
+    /// without them is done meanwhile.
+    fn opt_in_all(&mut self) {
+        let spaces = self.world.namespaces.values();
+        let sources: Vec<_> = spaces
+            .flat_map(|space| space.services.iter().map(|(name, fact)| (space.key(name), fact)))
+            .filter_map(|(key, fact)| match fact {
+                ServiceFact::Source(service) => Some((key, service.clone())),
+                ServiceFact::Plain(_) | ServiceFact::Generated(_) => None,
+            })
+            .collect();
+        for (key, service) in sources {
+            if let Some(service) = service.read() {
+                self.source_seen(&key, &service);
             }
         }
     }
 
     /// All lists are in: everything is decided from one consistent view. Losses come first.
     fn arm(&mut self) {
-        let (sources, generated) = self.services_that_matter();
-        for (namespace, service) in &sources {
-            self.source_seen(namespace, service);
-        }
         self.is_armed = true;
         for (key, members) in self.all_members() {
             self.begin_with(&key, members);
         }
         self.health.set_synced(true);
-        for Key { namespace, name } in generated {
-            self.sweep_service(&namespace, &name);
-        }
-        let slices: Vec<_> = self
-            .world
-            .namespaces
-            .values()
-            .flat_map(|space| space.slices.keys().map(|name| (space.name.clone(), name.clone())))
+        let spaces = self.world.namespaces.values();
+        let services: usize = spaces.clone().map(|space| space.managed.len()).sum();
+        let led: usize = spaces.clone().map(Namespace::led).sum();
+        let pods: usize = spaces.clone().map(|space| space.pods.len()).sum();
+        info!(services, led, pods, "armed: all lists are in");
+        let generated: Vec<_> = spaces
+            .clone()
+            .flat_map(|space| space.services.iter().map(|(name, fact)| (space.key(name), fact)))
+            .filter(|(_, fact)| matches!(fact, ServiceFact::Generated(_)))
+            .map(|(key, _)| key)
             .collect();
-        for (namespace, name) in slices {
-            if !self.is_asked_for(&namespace, &name) {
-                self.sweep_slice(&namespace, &name);
-            }
+        let slices: Vec<_> =
+            spaces.flat_map(|space| space.slices.keys().map(|name| space.key(name))).collect();
+        for key in generated {
+            self.sweep_service(&key.namespace, &key.name);
         }
-        let pods: usize = self.world.namespaces.values().map(|space| space.pods.len()).sum();
-        info!(services = sources.len(), pods, "armed: all lists are in");
-    }
-
-    /// The Services that opt in, and the names of those that zen-lead made.
-    fn services_that_matter(&self) -> (Vec<(Arc<str>, ServiceLite)>, Vec<Key>) {
-        let (mut sources, mut generated) = (Vec::new(), Vec::new());
-        for space in self.world.namespaces.values() {
-            for (name, fact) in &space.services {
-                match fact.full() {
-                    Some(service) if is_generated(service) => {
-                        generated.push(Key { namespace: space.name.clone(), name: name.clone() });
-                    }
-                    Some(service) => sources.push((space.name.clone(), service.clone())),
-                    None => {}
-                }
-            }
+        for key in slices {
+            self.sweep_slice(&key.namespace, &key.name);
         }
-        (sources, generated)
     }
 
     /// The members of all elections that can begin, in one walk over the pods.
@@ -90,7 +113,7 @@ impl Driver {
         let mut all = Vec::new();
         for space in self.world.namespaces.values() {
             let waiting = space.managed.values().filter(|managed| managed.can_begin());
-            let mut members: HashMap<_, Vec<_>> =
+            let mut members: BTreeMap<_, Vec<_>> =
                 waiting.map(|managed| (managed.key.name.clone(), Vec::new())).collect();
             for row in space.pods.values() {
                 for source in space.concerned([row]) {
@@ -104,11 +127,7 @@ impl Driver {
                     }
                 }
             }
-            all.extend(
-                members
-                    .into_iter()
-                    .map(|(name, members)| (Key { namespace: space.name.clone(), name }, members)),
-            );
+            all.extend(members.into_iter().map(|(name, members)| (space.key(&name), members)));
         }
         all
     }

@@ -1,12 +1,12 @@
 //! Pods: every one is kept as a row, and told to the elections that it concerns.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use machine::{Departure, Event, Version};
 use tracing::warn;
 
 use super::Driver;
+use super::gate::went_back;
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
 use crate::notice::{Notice, Regarding};
@@ -46,37 +46,43 @@ impl Driver {
 
     pub(super) fn pods_listed(&mut self, watch: usize, version: Version, restored: bool) {
         let rows = std::mem::take(&mut self.lists[watch].pods);
+        let known = |row: &PodRow| {
+            self.world.namespaces.get(&row.namespace)?.pods.get(row.pod.name()).map(|row| row.version)
+        };
+        let restored = restored || rows.iter().any(|row| went_back(known(row), row.version, version));
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
-        let mut listed: HashSet<(Arc<str>, String)> = HashSet::with_capacity(rows.len());
+        let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
+        let gone: Vec<_> = self
+            .namespaces_of(watch)
+            .flat_map(|space| space.pods.values())
+            .filter(|row| !listed.contains(&(&*row.namespace, row.pod.name())))
+            .map(|row| (row.namespace.clone(), row.pod.clone()))
+            .collect();
         for row in rows {
-            listed.insert((row.namespace.clone(), row.pod.name().to_owned()));
             if restored {
                 self.put_pod(row);
             } else {
                 self.pod_seen(row);
             }
         }
-        let gone: Vec<_> = self
-            .namespaces_of(watch)
-            .flat_map(|namespace| {
-                namespace.pods.keys().map(|name| (namespace.name.clone(), name.to_string()))
-            })
-            .filter(|pod| !listed.contains(pod))
-            .collect();
-        for (namespace, name) in gone {
-            self.pod_gone(&namespace, &name, None);
+        for (namespace, pod) in gone {
+            self.pod_gone(&namespace, pod.name(), None);
         }
         self.lists[watch].listed[0] = true;
         self.listed(watch, restored);
     }
 
     /// Rows are kept of all pods, also of those that concern nobody yet.
-    pub(super) fn put_pod(&mut self, row: PodRow) -> Option<PodRow> {
+    pub(super) fn put_pod(&mut self, mut row: PodRow) -> Option<PodRow> {
         let namespace = self.world.namespace(&row.namespace.clone());
         if let Some(known) = namespace.pods.get_mut(row.pod.name()) {
+            if known.pod == row.pod {
+                // One text for one pod, here and in the elections: it takes less, and is soon compared.
+                row.pod.clone_from(&known.pod);
+            }
             return Some(std::mem::replace(known, row));
         }
-        namespace.pods.insert(row.pod.name().into(), row);
+        namespace.pods.insert(row.pod.clone().into(), row);
         None
     }
 

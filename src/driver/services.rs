@@ -8,15 +8,17 @@ use machine::{Event, Version};
 use tracing::{info, warn};
 
 use super::{
-    Driver, key, names_of,
+    Driver,
+    gate::went_back,
+    key_of,
     pods::{pod_facts, unclear_settings},
 };
 use crate::annotations::{self, Settings};
-use crate::kinds::{ServiceLite, version};
+use crate::kinds::{Kept, ServiceLite, version};
 use crate::managed::{Key, Managed};
 use crate::notice::{Notice, Regarding};
 use crate::rows::View;
-use crate::service::{Source, is_generated};
+use crate::service::Source;
 use crate::watch::Change;
 use crate::world::ServiceFact;
 
@@ -24,12 +26,17 @@ impl Driver {
     pub(super) fn services(&mut self, watch: usize, change: Change<ServiceLite>) {
         match change {
             Change::Relisting => self.lists[watch].services = Vec::new(),
-            Change::Page(services) => self.lists[watch].services.extend(services),
-            Change::Listed { restored, .. } => self.services_listed(watch, restored),
-            Change::Applied(service) => self.service_seen(service),
+            Change::Page(services) => {
+                let facts =
+                    services.iter().map(|service| (key_of(&service.metadata), ServiceFact::of(service)));
+                self.lists[watch].services.extend(facts);
+            }
+            Change::Listed { version, restored } => self.services_listed(watch, Version(version), restored),
+            Change::Applied(service) => {
+                self.service_seen(&key_of(&service.metadata), ServiceFact::of(&service));
+            }
             Change::Deleted(service) => {
-                let (namespace, name) = names_of(&service.metadata);
-                self.service_gone(&namespace, &name, Some(version(&service.metadata)));
+                self.service_gone(&key_of(&service.metadata), Some(version(&service.metadata)));
             }
             Change::Bookmark(_) => {}
             Change::Malformed { object, error } => {
@@ -38,76 +45,75 @@ impl Driver {
         }
     }
 
-    pub(super) fn services_listed(&mut self, watch: usize, restored: bool) {
+    fn services_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let services = std::mem::take(&mut self.lists[watch].services);
-        let listed: HashSet<_> = services.iter().map(|service| names_of(&service.metadata)).collect();
+        let known =
+            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.services.get(&key.name)?.version());
+        let is_older = |(key, fact): &(Key, ServiceFact)| went_back(known(key), fact.version(), list);
+        let restored = restored || services.iter().any(is_older);
+        if restored {
+            self.distrust(watch, Managed::distrust_service);
+        }
+        let listed: HashSet<_> = services.iter().map(|(key, _)| key).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)
-            .flat_map(|space| space.services.keys().map(|name| (space.name.to_string(), name.to_string())))
-            .filter(|service| !listed.contains(service))
+            .flat_map(|space| space.services.keys().map(|name| space.key(name)))
+            .filter(|key| !listed.contains(key))
             .collect();
-        for service in services {
+        for (key, fact) in services {
             if restored {
-                let (namespace, name) = names_of(&service.metadata);
-                self.world.namespace(&namespace).services.remove(&*name);
+                self.world.namespace(&key.namespace).services.remove(&key.name);
             }
-            self.service_seen(service);
+            self.service_seen(&key, fact);
         }
-        for (namespace, name) in gone {
-            self.service_gone(&namespace, &name, None);
+        for key in gone {
+            self.service_gone(&key, None);
         }
         self.lists[watch].listed[1] = true;
         self.listed(watch, restored);
     }
 
-    pub(super) fn service_seen(&mut self, service: ServiceLite) {
-        let (namespace, name) = names_of(&service.metadata);
-        let space = self.world.namespace(&namespace);
-        if space.services.get(&*name).is_some_and(|known| known.version() > version(&service.metadata)) {
+    fn service_seen(&mut self, key: &Key, fact: ServiceFact) {
+        let services = &mut self.world.namespace(&key.namespace).services;
+        if services.get(&key.name).is_some_and(|known| known.version() > fact.version()) {
             return;
         }
-        if !self.is_armed {
-            space.services.insert(name.into(), ServiceFact::of(service));
+        services.insert(key.name.clone(), fact.clone());
+        if !self.knows_services {
             return;
         }
-        let fact = ServiceFact::of(service.clone());
-        space.services.insert(name.as_str().into(), fact);
-        self.leader_service_seen(&namespace, &name, Some(&service));
-        if is_generated(&service) {
-            self.sweep_service(&namespace, &name);
-        } else {
-            self.source_seen(&namespace, &service);
+        let service = fact.kept().and_then(Kept::read);
+        self.leader_service_seen(key, &fact, service.as_ref());
+        match (fact, service) {
+            (ServiceFact::Generated(_), _) => self.sweep_service(&key.namespace, &key.name),
+            (ServiceFact::Source(_), Some(service)) => self.source_seen(key, &service),
+            (ServiceFact::Plain(_) | ServiceFact::Source(_), _) => self.leave(key, Event::OptedOut),
         }
     }
 
-    pub(super) fn service_gone(&mut self, namespace: &str, name: &str, seen: Option<Version>) {
-        let Some(space) = self.world.namespaces.get_mut(namespace) else { return };
-        if space.services.get(name).is_none_or(|known| seen.is_some_and(|seen| known.version() > seen)) {
+    fn service_gone(&mut self, key: &Key, seen: Option<Version>) {
+        let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
+        if space.services.get(&key.name).is_none_or(|known| seen.is_some_and(|seen| known.version() > seen)) {
             return;
         }
-        space.services.remove(name);
-        if self.is_armed {
-            self.leader_service_seen(namespace, name, None);
-            self.leave(&key(namespace, name), Event::ServiceGone);
+        space.services.remove(&key.name);
+        if self.knows_services {
+            for source in self.leaders_named(key) {
+                self.with(&source, |managed, cx, out| managed.service_seen(None, cx, out));
+            }
+            self.leave(key, Event::ServiceGone);
         }
     }
 
-    /// A Service that is, or is not, a source.
-    pub(super) fn source_seen(&mut self, namespace: &str, service: &ServiceLite) {
-        let name = service.metadata.name.as_deref().unwrap_or_default();
-        let key = key(namespace, name);
-        let nothing = BTreeMap::new();
-        let annotations = service.metadata.annotations.as_ref().unwrap_or(&nothing);
-        let is_managed = self.managed(&key).is_some();
+    /// A Service that opts in.
+    pub(super) fn source_seen(&mut self, key: &Key, service: &ServiceLite) {
         if service.metadata.deletion_timestamp.is_some() {
-            self.leave(&key, Event::ServiceGone);
+            self.leave(key, Event::ServiceGone);
             return;
         }
-        if !annotations::opts_in(annotations) {
-            self.leave(&key, Event::OptedOut);
-            return;
-        }
-        let settings = annotations::parse(annotations, name);
+        let nothing = BTreeMap::new();
+        let settings =
+            annotations::parse(service.metadata.annotations.as_ref().unwrap_or(&nothing), &key.name);
         let source = match Source::new(service) {
             Ok(source) => source,
             Err(why) => {
@@ -116,19 +122,25 @@ impl Driver {
                     warn!(service = %key, "it opts in, but cannot have a leader: {why}");
                     self.send_notice(&Notice::invalid_service(why), &Regarding::from(service));
                 }
-                self.leave(&key, Event::OptedOut);
+                self.leave(key, Event::OptedOut);
                 return;
             }
         };
         self.invalid.remove(service.metadata.uid.as_deref().unwrap_or_default());
-        if is_managed {
-            self.update(&key, source, settings);
+        if self.managed(key).is_some() {
+            self.update(key, source, settings);
         } else {
-            self.opt_in(&key, source, settings, None);
+            self.opt_in(key, source, settings, None);
         }
     }
 
-    pub(super) fn opt_in(&mut self, key: &Key, source: Source, settings: Settings, renamed: Option<Managed>) {
+    pub(super) fn opt_in(
+        &mut self,
+        key: &Key,
+        source: Source,
+        settings: Settings,
+        renamed: Option<Box<Managed>>,
+    ) {
         self.next_generation += 1;
         let generation = self.next_generation;
         let mut managed = match renamed {
@@ -136,7 +148,10 @@ impl Driver {
             None => Managed::new(key.clone(), generation, source, settings),
         };
         let leader_service = managed.leader_service.clone();
-        info!(service = %key, leader_service = %leader_service, "opted in");
+        // At start one line tells how many there are.
+        if self.is_armed {
+            info!(service = %key, leader_service = %leader_service, "opted in");
+        }
         for invalid in &managed.settings.invalid {
             warn!(service = %key, annotation = invalid.annotation, value = %invalid.value, default = invalid.default, "invalid configuration: {}", invalid.why);
         }
@@ -147,18 +162,22 @@ impl Driver {
         managed.count(space.former_epoch(&key.name));
         space.index(&view.source.selector, &key.name);
         space.name_leader(&leader_service, &key.name);
-        space.managed.insert(key.name.clone(), managed);
+        space.managed.insert(key.name.clone(), Box::new(managed));
         for invalid in &invalid {
             self.send_notice(&Notice::invalid_configuration(invalid, None), &Regarding::from(&*view.source));
         }
         // What is there already: the slices first, for the leader Service makes the election begin.
         for name in slices {
-            let slice = self.world.namespace(&key.namespace).slices.get(&*name).cloned();
+            let slice = self.world.namespace(&key.namespace).slices.get(&*name).and_then(Kept::read);
             if let Some(slice) = slice {
                 self.with(key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
             }
         }
-        self.leader_service_known(key, &leader_service);
+        let place = Key { namespace: key.namespace.clone(), name: leader_service };
+        match self.world.namespace(&key.namespace).services.get(&place.name).cloned() {
+            Some(fact) => self.leader_service_seen(&place, &fact, fact.kept().and_then(Kept::read).as_ref()),
+            None => self.with(key, |managed, cx, out| managed.service_seen(None, cx, out)),
+        }
         let Some(managed) = self.managed(key) else { return };
         let (generation, (errand, request)) = (managed.generation, managed.look_for_strays());
         // At start the regular look is soon enough: what stands has been looked at before.
@@ -167,32 +186,23 @@ impl Driver {
         }
     }
 
-    /// Tells the election's side how the Service of the leader's name stands, from what the watch has shown.
-    pub(super) fn leader_service_known(&mut self, key: &Key, leader_service: &str) {
-        let Some(space) = self.world.namespaces.get(&key.namespace) else { return };
-        match space.services.get(leader_service) {
-            Some(ServiceFact::Full(service)) => {
-                let service = service.clone();
-                self.with(key, |managed, cx, out| managed.service_seen(Some(&service), cx, out));
-            }
-            // Foreign for certain, but why is in the object only.
-            Some(ServiceFact::Plain(_)) => {
-                self.with(key, |managed, _, out| managed.service_is_foreign(out));
-            }
-            None => self.with(key, |managed, cx, out| managed.service_seen(None, cx, out)),
+    /// The Service of this name is now this: somebody's leader Service, perhaps. `service`: all of it, if it was kept.
+    fn leader_service_seen(&mut self, key: &Key, fact: &ServiceFact, service: Option<&ServiceLite>) {
+        for source in self.leaders_named(key) {
+            self.with(&source, |managed, cx, out| match (fact, service) {
+                // Foreign for certain: what zen-lead makes carries its words.
+                (ServiceFact::Plain(_), _) => managed.service_is_foreign(out),
+                (ServiceFact::Source(_) | ServiceFact::Generated(_), Some(_)) => {
+                    managed.service_seen(service, cx, out);
+                }
+                (ServiceFact::Source(_) | ServiceFact::Generated(_), None) => {}
+            });
         }
     }
 
-    pub(super) fn leader_service_seen(&mut self, namespace: &str, name: &str, seen: Option<&ServiceLite>) {
-        for key in self.leaders_named(namespace, name) {
-            self.with(&key, |managed, cx, out| managed.service_seen(seen, cx, out));
-        }
-    }
-
-    fn leaders_named(&self, namespace: &str, leader_service: &str) -> Vec<Key> {
-        let Some(space) = self.world.namespaces.get(namespace) else { return Vec::new() };
-        let sources = space.leader_of(leader_service).iter();
-        sources.map(|source| Key { namespace: space.name.clone(), name: source.clone() }).collect()
+    fn leaders_named(&self, leader_service: &Key) -> Vec<Key> {
+        let Some(space) = self.world.namespaces.get(&leader_service.namespace) else { return Vec::new() };
+        space.leader_of(&leader_service.name).iter().map(|source| space.key(source)).collect()
     }
 
     /// The source Service changed while it is opted in.
@@ -226,7 +236,7 @@ impl Driver {
         // Labels and owner may differ now from what the slices carry.
         let names = self.managed(key).map(|managed| managed.slice_names(&self.identity)).unwrap_or_default();
         for name in names {
-            let slice = self.world.namespace(&key.namespace.clone()).slices.get(&*name).cloned();
+            let slice = self.world.namespace(&key.namespace.clone()).slices.get(&*name).and_then(Kept::read);
             if let Some(slice) = slice {
                 self.with(key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
             }
@@ -304,7 +314,7 @@ impl Driver {
     }
 
     /// Forgets an election.
-    pub(super) fn take(&mut self, key: &Key) -> Option<Managed> {
+    pub(super) fn take(&mut self, key: &Key) -> Option<Box<Managed>> {
         let space = self.world.namespaces.get_mut(&key.namespace)?;
         let managed = space.managed.remove(&key.name)?;
         space.unindex(&managed.view.source.selector, &key.name);
@@ -323,10 +333,9 @@ impl Driver {
             self.sweep_name(&key.namespace, &name);
         }
         let space = self.world.namespaces.get(&key.namespace);
-        let service =
-            space.and_then(|space| space.services.get(&key.name)).and_then(ServiceFact::full).cloned();
-        if let Some(service) = service {
-            self.source_seen(&key.namespace.clone(), &service);
+        let service = space.and_then(|space| space.services.get(&key.name)).and_then(ServiceFact::kept);
+        if let Some(service) = service.and_then(Kept::read) {
+            self.source_seen(key, &service);
         }
     }
 }

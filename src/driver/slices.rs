@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use machine::Version;
 use tracing::{info, warn};
 
+use super::gate::went_back;
 use super::leftovers::sweep;
-use super::{Driver, names_of};
+use super::{Driver, key_of};
 use crate::annotations;
 use crate::apply::Target;
-use crate::kinds::{SliceLite, version};
-use crate::managed::Key;
+use crate::kinds::{Kept, SliceLite, version};
+use crate::managed::{Key, Managed};
 use crate::names::{LABEL_SERVICE_NAME, LABEL_SOURCE_SERVICE};
 use crate::watch::Change;
 use crate::world::{Namespace, ServiceFact};
@@ -19,10 +21,13 @@ impl Driver {
     pub(super) fn slices(&mut self, watch: usize, change: Change<SliceLite>) {
         match change {
             Change::Relisting => self.lists[watch].slices = Vec::new(),
-            Change::Page(slices) => self.lists[watch].slices.extend(slices),
-            Change::Listed { restored, .. } => self.slices_listed(watch, restored),
-            Change::Applied(slice) => self.slice_seen(&slice),
-            Change::Deleted(slice) => self.slice_gone(&slice),
+            Change::Page(slices) => {
+                let kept = slices.iter().map(|slice| (key_of(&slice.metadata), Kept::new(slice)));
+                self.lists[watch].slices.extend(kept);
+            }
+            Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
+            Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), &Kept::new(&slice)),
+            Change::Deleted(slice) => self.slice_gone(&key_of(&slice.metadata), &slice),
             Change::Bookmark(_) => {}
             Change::Malformed { object, error } => {
                 warn!(slice = object, "an EndpointSlice cannot be read: {error}");
@@ -30,58 +35,63 @@ impl Driver {
         }
     }
 
-    pub(super) fn slices_listed(&mut self, watch: usize, restored: bool) {
+    fn slices_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let slices = std::mem::take(&mut self.lists[watch].slices);
-        let listed: HashSet<_> = slices.iter().map(|slice| names_of(&slice.metadata)).collect();
+        let known =
+            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.slices.get(&key.name)?.version());
+        let is_older = |(key, slice): &(Key, Kept<SliceLite>)| went_back(known(key), slice.version(), list);
+        let restored = restored || slices.iter().any(is_older);
+        if restored {
+            self.distrust(watch, Managed::distrust_slices);
+        }
+        let listed: HashSet<_> = slices.iter().map(|(key, _)| key).collect();
         let gone: Vec<_> = self
             .namespaces_of(watch)
-            .flat_map(|space| space.slices.values())
-            .filter(|slice| !listed.contains(&names_of(&slice.metadata)))
-            .cloned()
+            .flat_map(|space| space.slices.iter().map(|(name, slice)| (space.key(name), slice)))
+            .filter(|(key, _)| !listed.contains(key))
+            .filter_map(|(key, slice)| Some((key, slice.read()?)))
             .collect();
-        for slice in slices {
+        for (key, slice) in slices {
             if restored {
-                let (namespace, name) = names_of(&slice.metadata);
-                self.world.namespace(&namespace).slices.remove(&*name);
+                self.world.namespace(&key.namespace).slices.remove(&key.name);
             }
-            self.slice_seen(&slice);
+            self.slice_seen(&key, &slice);
         }
-        for slice in gone {
-            self.slice_gone(&slice);
+        for (key, slice) in gone {
+            self.slice_gone(&key, &slice);
         }
         self.lists[watch].listed[2] = true;
         self.listed(watch, restored);
     }
 
-    pub(super) fn slice_seen(&mut self, slice: &SliceLite) {
-        let (namespace, name) = names_of(&slice.metadata);
-        let space = self.world.namespace(&namespace);
-        if space.slices.get(&*name).is_some_and(|known| version(&known.metadata) > version(&slice.metadata)) {
+    fn slice_seen(&mut self, key: &Key, slice: &Kept<SliceLite>) {
+        let slices = &mut self.world.namespace(&key.namespace).slices;
+        if slices.get(&key.name).is_some_and(|known| known.version() > slice.version()) {
             return;
         }
-        space.slices.insert(name.as_str().into(), slice.clone());
-        if !self.is_armed {
+        slices.insert(key.name.clone(), slice.clone());
+        if !self.knows_services {
             return;
         }
-        let concerned = self.managed_of(&namespace, &name);
+        let concerned = self.managed_of(&key.namespace, &key.name);
         if concerned.is_empty() {
-            self.sweep_slice(&namespace, &name);
+            self.sweep_slice(&key.namespace, &key.name);
         }
-        for key in concerned {
-            self.with(&key, |managed, cx, out| managed.slice_seen(slice, cx, out));
+        let Some(slice) = slice.read() else { return };
+        for source in concerned {
+            self.with(&source, |managed, cx, out| managed.slice_seen(&slice, cx, out));
         }
     }
 
-    pub(super) fn slice_gone(&mut self, slice: &SliceLite) {
-        let (namespace, name) = names_of(&slice.metadata);
-        let Some(space) = self.world.namespaces.get_mut(&*namespace) else { return };
-        if space.slices.get(&*name).is_some_and(|known| version(&known.metadata) > version(&slice.metadata)) {
+    fn slice_gone(&mut self, key: &Key, last: &SliceLite) {
+        let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
+        if space.slices.get(&key.name).is_some_and(|known| known.version() > version(&last.metadata)) {
             return;
         }
-        space.slices.remove(&*name);
-        if self.is_armed {
-            for key in self.managed_of(&namespace, &name) {
-                self.with(&key, |managed, cx, out| managed.slice_gone(slice, cx, out));
+        space.slices.remove(&key.name);
+        if self.knows_services {
+            for source in self.managed_of(&key.namespace, &key.name) {
+                self.with(&source, |managed, cx, out| managed.slice_gone(last, cx, out));
             }
         }
     }
@@ -106,7 +116,8 @@ impl Driver {
     /// Objects of ours that belong to no opted-in Service are removed whenever they are seen.
     pub(super) fn sweep_service(&mut self, namespace: &str, name: &str) {
         let Some(space) = self.world.namespaces.get(namespace) else { return };
-        let Some(service) = space.services.get(name).and_then(ServiceFact::full) else { return };
+        let Some(service) = space.services.get(name).and_then(ServiceFact::kept) else { return };
+        let Some(service) = service.read() else { return };
         if !space.leader_of(name).is_empty() || !self.is_abandoned(space, &service.metadata, name) {
             return;
         }
@@ -117,7 +128,7 @@ impl Driver {
 
     pub(super) fn sweep_slice(&mut self, namespace: &str, name: &str) {
         let Some(space) = self.world.namespaces.get(namespace) else { return };
-        let Some(slice) = space.slices.get(name) else { return };
+        let Some(slice) = space.slices.get(name).and_then(Kept::read) else { return };
         let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SERVICE_NAME));
         let is_asked_for = self.is_asked_for(namespace, name);
         if is_asked_for || !self.is_abandoned(space, &slice.metadata, service.map_or(name, String::as_str)) {

@@ -1,5 +1,7 @@
 //! The deciding task with a server whose answers come when the test wants.
 
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,13 +10,13 @@ use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{advance, timeout};
 use tower::{BoxError, service_fn};
 
 use super::{Driver, Feed, Purpose, Scope};
 use crate::apply::Apply;
 use crate::health::Health;
-use crate::kinds::fixtures::{merge, pod, service};
+use crate::kinds::fixtures::{decode, merge, pod, service, with};
 use crate::managed::Identity;
 use crate::watch::Change;
 
@@ -23,6 +25,11 @@ struct Server {
     /// The leader Service, and the version of the last write.
     stored: Mutex<(Value, u64)>,
     patches: Semaphore,
+    /// What was sent as slices, and what they became.
+    slices: Mutex<Vec<(Value, Value)>>,
+    /// There is no connection.
+    is_away: AtomicBool,
+    tries: AtomicUsize,
 }
 
 impl Server {
@@ -31,6 +38,10 @@ impl Server {
         request: Request<Body>,
     ) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
         let (head, body) = request.into_parts();
+        self.tries.fetch_add(1, SeqCst);
+        if self.is_away.load(SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
+        }
         let body = body.collect().await?.to_bytes();
         let mut object =
             if body.is_empty() { json!({ "items": [] }) } else { serde_json::from_slice(&body)? };
@@ -38,6 +49,7 @@ impl Server {
         if is_service && head.method == Method::PATCH {
             self.patches.acquire().await?.forget();
         }
+        let sent = object.clone();
         let mut stored = self.stored.lock().unwrap();
         stored.1 += 1;
         let version =
@@ -52,6 +64,8 @@ impl Server {
         if is_service {
             object["metadata"]["uid"] = json!("leader-service");
             stored.0 = object.clone();
+        } else if sent["addressType"].is_string() {
+            self.slices.lock().unwrap().push((sent, object.clone()));
         }
         Ok(Response::new(Full::from(serde_json::to_vec(&object)?)))
     }
@@ -59,6 +73,12 @@ impl Server {
     fn told(&self) -> Value {
         self.stored.lock().unwrap().0["metadata"]["annotations"]["zen-lead.io/current-leader"].clone()
     }
+}
+
+fn server(patches: usize) -> Arc<Server> {
+    let (stored, patches) = (Mutex::new((json!({}), 1_000)), Semaphore::new(patches));
+    let (slices, is_away, tries) = Default::default();
+    Arc::new(Server { stored, patches, slices, is_away, tries })
 }
 
 fn driver(server: &Arc<Server>) -> Driver {
@@ -83,8 +103,7 @@ fn listed<T>(objects: Vec<T>) -> [Change<T>; 3] {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_follows_while_the_one_before_is_being_told_is_told_next() {
-    let stored = Mutex::new((json!({}), 1_000));
-    let server = Arc::new(Server { stored, patches: Semaphore::new(0) });
+    let server = server(0);
     let mut driver = driver(&server);
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
     let second = pod(&json!({ "metadata": { "name": "orders-1", "uid": "a1" } }));
@@ -112,4 +131,117 @@ async fn a_leader_that_follows_while_the_one_before_is_being_told_is_told_next()
     server.patches.add_permits(1);
     hear(&mut driver).await;
     assert_eq!(server.told(), "orders-1");
+}
+
+/// A store restored with its count raised, as the manuals of etcd advise: lists are newer than ever, and some objects
+/// older than known.
+#[tokio::test(start_paused = true)]
+async fn i10_a_list_with_an_older_object_than_known_is_of_a_restored_store() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
+    let second = pod(&json!({
+        "metadata": { "name": "orders-1", "uid": "a1", "creationTimestamp": "2025-11-20T09:00:00Z" },
+    }));
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![source]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(vec![pod(&json!({})), second]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    let (sent, published) = server.slices.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(sent["endpoints"][0]["targetRef"]["name"], "orders-0");
+    driver.told(Feed::Slices(0, Change::Applied(decode(published.clone()))));
+    hear(&mut driver).await;
+
+    let former = json!({
+        "metadata": {
+            "resourceVersion": "900",
+            "annotations": {
+                "zen-lead.io/leader-pod-name": "orders-1", "zen-lead.io/leader-pod-uid": "a1",
+                "zen-lead.io/epoch": "77",
+            },
+        },
+        "endpoints": [{
+            "addresses": ["10.0.7.21"], "conditions": { "ready": true },
+            "targetRef": { "kind": "Pod", "name": "orders-1", "uid": "a1" },
+        }],
+    });
+    let restored = decode(with(published, &former));
+    let [relisting, page, _] = listed(vec![restored]);
+    for change in [relisting, page, Change::Listed { version: 1_000_000, restored: false }] {
+        driver.told(Feed::Slices(0, change));
+    }
+    hear(&mut driver).await;
+    let (sent_again, _) = server.slices.lock().unwrap().last().cloned().unwrap();
+    let epoch = |slice: &Value| {
+        let text = slice["metadata"]["annotations"]["zen-lead.io/epoch"].as_str().unwrap();
+        text.parse::<u64>().unwrap()
+    };
+    assert_eq!(sent_again["metadata"]["resourceVersion"], "900", "written to what there is: {sent_again}");
+    assert_eq!(sent_again["endpoints"][0]["targetRef"]["name"], "orders-1", "who is found and fit stays");
+    assert!(epoch(&sent_again) > epoch(&sent), "in a new term");
+}
+
+/// The leader Service is not written by the election, and has a back-off of its own, of up to 30 s.
+#[tokio::test(start_paused = true)]
+async fn i11_the_servers_return_ends_the_back_off_of_a_leader_service() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
+    driver.lists[0].listed = [true, false, true];
+    server.is_away.store(true, SeqCst);
+    for change in listed(vec![source]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for seconds in [1, 2, 4, 8, 16] {
+        hear(&mut driver).await;
+        advance(Duration::from_secs(seconds)).await;
+        driver.ring();
+    }
+    hear(&mut driver).await;
+    let tries = server.tries.load(SeqCst);
+    assert!((5..=20).contains(&tries), "it tries again, and not too often: {tries}");
+
+    server.is_away.store(false, SeqCst);
+    driver.told(Feed::Reconnected);
+    hear(&mut driver).await;
+    assert_eq!(server.stored.lock().unwrap().0["metadata"]["name"], "orders-leader", "without a pause");
+}
+
+/// What is tended no more must not be due for ever: the driver would do nothing else.
+#[tokio::test(start_paused = true)]
+async fn i7_whoever_leaves_while_the_server_is_away_waits_for_its_removal_only() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    let source = |opted_in: &str, version: &str| {
+        service(&json!({
+            "metadata": { "annotations": { "zen-lead.io/enabled": opted_in }, "resourceVersion": version },
+            "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] },
+        }))
+    };
+    driver.lists[0].listed = [true, false, true];
+    for change in listed(vec![source("true", "7")]) {
+        driver.told(Feed::Services(0, change));
+    }
+    hear(&mut driver).await;
+    // Kubernetes will have made a slice for it, which is looked for again after a while.
+    let mut selecting = server.stored.lock().unwrap().0.clone();
+    merge(
+        &mut selecting,
+        &json!({ "metadata": { "resourceVersion": "5000" }, "spec": { "selector": { "app": "x" } } }),
+    );
+    server.is_away.store(true, SeqCst);
+    driver.told(Feed::Services(0, Change::Applied(decode(selecting))));
+    driver.told(Feed::Services(0, Change::Applied(source("false", "5001"))));
+    hear(&mut driver).await;
+    for _ in 0..20 {
+        advance(Duration::from_secs(3)).await;
+        driver.ring();
+        hear(&mut driver).await;
+        let next = driver.alarms.peek().map(|alarm| alarm.0.0);
+        assert!(next.is_some_and(|next| next > driver.clock.now()), "{next:?}");
+    }
 }

@@ -159,3 +159,38 @@ fn the_slim_types_are_watched_at_the_right_path() {
     assert_eq!(ServiceLite::url_path(&(), None), "/api/v1/services");
     assert_eq!(SliceLite::url_path(&(), None), "/apis/discovery.k8s.io/v1/endpointslices");
 }
+
+/// What the API server sends, kept as text, is what was decoded: nothing that matters is lost on the way, and the
+/// slim decoding does not depend on what it skips.
+#[test]
+fn a_kept_object_is_read_back_as_it_was() {
+    let lite: ServiceLite = decode(service_json());
+    let kept = Kept::new(&lite);
+    assert_eq!(kept.version(), version(&lite.metadata));
+    assert_eq!(kept.read(), Some(lite));
+    let odd = json!({
+        "metadata": {"name": "a", "labels": {"x": null}, "annotations": {"zen-lead.io/enabled": ""}},
+        "spec": null,
+    });
+    let lite: ServiceLite = decode(odd);
+    assert_eq!(Kept::new(&lite).read(), Some(lite));
+}
+
+#[test]
+fn a_kept_slice_is_read_back_with_its_owner_manager_and_finalizers() {
+    let lite: SliceLite = decode(json!({
+        "metadata": {
+            "name": "orders-leader", "namespace": "shop", "uid": "e0", "resourceVersion": "12",
+            "deletionTimestamp": "2025-11-20T08:00:00Z", "finalizers": ["example.org/x"],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "orders", "uid": "s0"}],
+            "managedFields": [{"manager": "kubectl", "time": "2025-11-20T08:00:00Z"}],
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.7.21"], "conditions": {"ready": true}}, {"addresses": []}],
+        "ports": [{"name": "web", "port": 8080}],
+    }));
+    assert_eq!(lite.manager(), Some("kubectl"));
+    let kept = Kept::new(&lite);
+    assert_eq!(kept.version(), Version(12));
+    assert_eq!(kept.read(), Some(lite));
+}

@@ -9,7 +9,7 @@ use machine::Mirror;
 use serde::{Serialize, Serializer};
 
 use super::{CLUSTER_IP, Place, mirrored};
-use crate::annotations::{ENABLED, INSTANCE};
+use crate::annotations::{ENABLED, EPOCH, INSTANCE, LEADER_LAST_SWITCH_TIME, LEADER_POD_UID};
 use crate::kinds::{ServiceLite, ServiceSpecLite};
 
 /// A JSON merge patch of a leader Service. It holds the version and the UID that it was decided on, so that it
@@ -123,6 +123,13 @@ fn metadata(observed: &ServiceLite, place: &Place<'_>, mirror: Option<&Mirror>) 
     let label = |key: &String| observed.labels.as_ref()?.get(key);
     let annotation = |key: &str| observed.annotations.as_ref()?.get(key);
     let mut annotations = mirror.map(mirrored).unwrap_or_default();
+    let is_told = |key: &&str| annotations.get(key).is_none_or(|value| annotation(key) == value.as_ref());
+    if mirror.is_some_and(|mirror| !mirror.ours)
+        && annotation(LEADER_LAST_SWITCH_TIME).is_some()
+        && [EPOCH, LEADER_POD_UID].iter().all(is_told)
+    {
+        annotations.remove(LEADER_LAST_SWITCH_TIME);
+    }
     annotations.insert(INSTANCE, Some(place.instance.to_owned()));
     // The Go zen-lead copied it from the source: the leader Service itself would seem to opt in.
     annotations.insert(ENABLED, None);

@@ -20,7 +20,7 @@ fn place(view: &View) -> Place<'_> {
 }
 
 fn nobody() -> Mirror {
-    Mirror { leader: None, epoch: None, switched: None, handled: None }
+    Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None }
 }
 
 fn somebody() -> Mirror {
@@ -28,6 +28,7 @@ fn somebody() -> Mirror {
         leader: Some(Pod::new("orders-0", "a0")),
         epoch: Some(Epoch(1_763_625_607)),
         switched: Some(Timestamp(1_763_625_607_999_999)),
+        ours: true,
         handled: Some("orders-0".into()),
     }
 }
@@ -335,6 +336,31 @@ fn a_mirror_touches_only_what_it_knows() {
     );
     let next = Mirror { epoch: Some(Epoch(1_763_625_608)), switched: None, ..somebody() };
     assert_eq!(patch(&somebody(), &next).unwrap(), json!({"zen-lead.io/epoch": "1763625608"}));
+}
+
+/// Two replicas never know the same moment: one tells it, and the other leaves it so, or they would correct each other
+/// for ever.
+#[test]
+fn i8_the_moment_of_a_change_is_told_by_whoever_wrote_it() {
+    let view = view(&json!({}));
+    let patch = |stands: &Mirror, wanted: &Mirror| {
+        let observed = decode(stored(&json!({}), stands));
+        difference(&observed, &place(&view), Some(wanted))
+            .map(|patch| json!(patch)["metadata"]["annotations"].clone())
+    };
+    let later = Mirror { switched: Some(Timestamp(1_763_625_609_000_000)), ..somebody() };
+    let later_by_another = Mirror { ours: false, ..later.clone() };
+    let told = json!("2025-11-20T08:00:09Z");
+    assert_eq!(patch(&somebody(), &later_by_another), None);
+    assert_eq!(patch(&somebody(), &later).unwrap(), json!({ "zen-lead.io/leader-last-switch-time": told }));
+    // Whoever wrote it may have died before it could tell.
+    let unknown = Mirror { switched: None, ..somebody() };
+    let next = Mirror { epoch: Some(Epoch(1_763_625_609)), ..later_by_another.clone() };
+    for (stands, wanted) in [(&unknown, &later_by_another), (&somebody(), &next)] {
+        assert_eq!(patch(stands, wanted).unwrap()["zen-lead.io/leader-last-switch-time"], told);
+    }
+    let nobody = Mirror { leader: None, ..later_by_another };
+    assert_eq!(patch(&somebody(), &nobody).unwrap()["zen-lead.io/leader-last-switch-time"], told);
 }
 
 #[test]

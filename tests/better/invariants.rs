@@ -1,16 +1,17 @@
 //! The invariants, on the real server, as far as they can be seen there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod as PodObject};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use lab::{Change, Pod, Revision, leader_of};
+use lab::{Change, Entry, Pod, Revision, Signal, leader_of};
 use serde_json::json;
 
-use crate::support::{SOON, Stage};
+use crate::support::{Controller, SOON, Stage, leaders};
 
 fn epoch(slice: &EndpointSlice) -> Option<u64> {
     slice.annotations().get("zen-lead.io/epoch")?.parse().ok()
@@ -271,4 +272,80 @@ async fn i15_a_restart_while_paused_withdraws_a_gone_pod_and_keeps_another() -> 
     users.annotate("zen-lead.io/paused", None).await?;
     stage.until_led("users", &users_pods[1]).await?;
     stage.end().await
+}
+
+/// A second replica of the same installation beside the first, as during each rolling update.
+async fn second_replica(stage: &Stage) -> Result<Controller> {
+    let second = stage.another(&["--identity=second"]).await?;
+    second.until_ready().await?;
+    Ok(second)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_i3_i8_two_replicas_in_a_storm_agree_on_one_leader_and_fall_silent() -> Result<()> {
+    let stage = Stage::new("replicas").await?;
+    stage.source("orders").annotation("zen-lead.io/failback", "immediate").create().await?;
+    stage.until_leaderless("orders").await?;
+    let mut second = second_replica(&stage).await?;
+    let history = stage.ns.history().await?;
+    let anchor = storm(&stage, 24).await?;
+    let revisions = history.up_to_now().await?;
+    at_most_one_is_ready(&revisions)?;
+    epochs_grow(&revisions)?;
+    let writers: BTreeSet<_> = revisions
+        .iter()
+        .filter_map(|revision| revision.slice.annotations().get("zen-lead.io/term-by"))
+        .collect();
+    assert_eq!(writers.len(), 2, "both take part: {writers:?}");
+
+    stage.until_mirrored("orders-leader", anchor.name()).await?;
+    stage.is_silent().await?;
+    second.stop()?;
+    stage.end().await
+}
+
+/// A controller is stopped with a failover due; others lead meanwhile, and it goes on with what it knew. Answers whether
+/// it has tried to write that: it may also hear of the others first.
+async fn goes_on_after_a_stop(stage: &Stage, name: &str) -> Result<bool> {
+    let source = stage.source(name).annotation("zen-lead.io/failover-min-delay", "1s");
+    source.create().await?;
+    let pods = stage.members(name, 3).await?;
+    stage.all_is_seen().await?;
+    let history = stage.ns.history().await?;
+    pods[0].unready().await?;
+    stage.controller.until_logged(&["transition", name, "to=\"Draining\""]).await?;
+    stage.controller.process()?.pause()?;
+
+    let mut second = second_replica(stage).await?;
+    stage.until_led(name, &pods[1]).await?;
+    pods[1].vanish().await?;
+    let slice = stage.until_led(name, &pods[2]).await?;
+    assert_eq!(slice.annotations().get("zen-lead.io/term-by").map(String::as_str), Some("second"));
+    // So that the two would tell of different times at which the leader changed.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+
+    stage.controller.process()?.signal(Signal::CONT)?;
+    let pod = format!("pod=\"{}\"", pods[2].name());
+    stage.controller.until_logged(&["transition", "cause=\"adopted\"", &pod]).await?;
+    stage.is_silent().await?;
+    let slice = format!("{name}-leader");
+    let mut revisions = history.up_to_now().await?;
+    revisions.retain(|revision| revision.slice.name_any() == slice);
+    assert_eq!(leaders(&revisions, &slice), pods.iter().map(|pod| pod.name().to_owned()).collect::<Vec<_>>());
+    at_most_one_is_ready(&revisions)?;
+    epochs_grow(&revisions)?;
+    second.stop()?;
+    let refused = |entry: &Entry| (&*entry.verb, &*entry.name, entry.code) == ("update", &*slice, 409);
+    Ok(stage.asked()?.iter().any(refused))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_controller_that_was_stopped_meanwhile_overwrites_nothing() -> Result<()> {
+    let stage = Stage::new("i4").await?;
+    for round in 0..10 {
+        if goes_on_after_a_stop(&stage, &format!("orders{round}")).await? {
+            return stage.end().await;
+        }
+    }
+    bail!("it never tried to write what it knew")
 }

@@ -1,5 +1,7 @@
 //! Every outcome of a write has its own path, and health tells the truth under the shipped rights.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
@@ -108,5 +110,32 @@ async fn b19_a_pod_whose_address_is_refused_is_passed_over() -> Result<()> {
     pods.patch_status("orders-0", &kube::api::PatchParams::default(), &patch).await?;
     let slice = stage.ns.slices().until_leader("orders-leader", "orders-0", SOON).await?;
     assert_eq!(slice.endpoints[0].addresses, [now]);
+    stage.end().await
+}
+
+/// Reads succeed and every write is answered by 500: each write is paid for by a longer pause, no try has a line of its
+/// own in the log, and the leader moves soon after the obstacle is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn b19_a_webhook_that_cannot_be_called_is_not_hammered() -> Result<()> {
+    /// Long enough for a hundred tries, if there were no pauses.
+    const BROKEN: Duration = Duration::from_secs(6);
+    let stage = Stage::new("b19-webhook").await?;
+    let (_, pods) = stage.led("orders", 2).await?;
+    stage.all_is_seen().await?;
+    let webhook = stage.break_writes_of_slices("UPDATE").await?;
+    pods[0].unready().await?;
+    let line = stage.controller.until_logged(&["publication failed", "failed calling webhook"]).await?;
+    assert!(line.contains("WARN") && line.contains("orders"), "{line}");
+    tokio::time::sleep(BROKEN).await;
+    let asked = stage.asked()?;
+    let tries = asked.iter().filter(|entry| entry.name == "orders-leader" && entry.code == 500).count();
+    // 20 ms doubling to 1 s: 7 in the first 1.3 s, then one a second.
+    assert!((4..=14).contains(&tries), "{tries} writes in {BROKEN:?}");
+    let log = stage.controller.log()?;
+    let lines = log.lines().filter(|line| line.contains("WARN") && line.contains("failed calling webhook"));
+    assert_eq!(lines.count(), 1, "{log}");
+
+    stage.mend_writes_of_slices(webhook).await?;
+    stage.until_led("orders", &pods[1]).await?;
     stage.end().await
 }

@@ -1,7 +1,7 @@
 //! Tokens and certificates that are replaced while the controller runs.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use std::{env, fs, process};
 
 use anyhow::{Context, Result};
@@ -41,6 +41,45 @@ async fn a_rotated_token_is_used_when_the_old_one_is_refused() -> Result<()> {
     let rotated = Instant::now();
     stage.until_led_by("orders-1").await?;
     kept_the_promise(rotated, "token rotated, the slice moved");
+    stage.end().await
+}
+
+/// Nobody renews the token in time. Watches that are open stay open, so that it shows with the first write.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_is_one_clear_line_and_its_successor_is_used() -> Result<()> {
+    /// As long as it may take until there is a leader, on a busy machine.
+    const LIFE: Duration = Duration::from_secs(30);
+    let lab = Lab::shared().await?;
+    let mut file = PathBuf::new();
+    let stage = Stage::by(lab, "expiry", async |account| {
+        let token = account.token_until(SystemTime::now() + LIFE).await?;
+        let kubeconfig;
+        (kubeconfig, file) = account.kubeconfig_with_token_in_file(lab.control_plane.url(), &token)?;
+        Ok(kubeconfig)
+    })
+    .await?;
+    let pods = stage.led_pair().await?;
+    tokio::time::sleep(LIFE).await;
+    until_refused(&stage, &fs::read_to_string(&file)?).await?;
+
+    pods[0].unready().await?;
+    let line = stage.controller.until_logged(&["publication failed", "401"]).await?;
+    assert!(
+        line.contains("WARN") && line.contains("does not accept our token") && line.contains("expired"),
+        "{line}"
+    );
+    // It tries again, each time after a longer pause, and without a line that people see.
+    stage.controller.until_logged(&["DEBUG", "publication failed", "401"]).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let log = stage.controller.log()?;
+    let lines = |level| log.lines().filter(|line| line.contains("401") && line.contains(level)).count();
+    assert_eq!(lines("WARN") + lines("ERROR"), 1, "{log}");
+    assert!((3..=12).contains(&lines("DEBUG")), "20 ms doubling to 1 s: {log}");
+
+    rotate(&file, &stage.account.token().await?)?;
+    let rotated = Instant::now();
+    stage.until_led_by("orders-1").await?;
+    kept_the_promise(rotated, "token replaced, the slice moved");
     stage.end().await
 }
 

@@ -1,5 +1,7 @@
 //! API servers and their store that stop, vanish and come back.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -148,4 +150,72 @@ async fn the_store_crashes_in_the_middle_of_a_failover() -> Result<()> {
     println!("the store is back, the slice moved after {:.2?}", back.elapsed());
     stage.controller.until_ready().await?;
     stage.end().await
+}
+
+/// A backup of the store is put back under a controller that goes on running, and that knows all objects in newer
+/// versions than there are now.
+#[tokio::test(flavor = "multi_thread")]
+async fn i10_a_store_that_was_restored_from_a_backup_is_believed() -> Result<()> {
+    let lab = Lab::start(Options::default()).await?;
+    let (etcd, api_server) = (lab.control_plane.etcd(), lab.control_plane.api_server(0));
+    let mut stage = Stage::on(&lab, "restore", &[]).await?;
+    let pods = stage.led_pair().await?;
+    let (data, backup) = ["etcd", "backup"].map(|name| lab.control_plane.directory().join(name)).into();
+    etcd.stop().await?;
+    copy_folder(&data, &backup)?;
+    etcd.start().await?;
+    // It runs; this waits until it is ready, store included.
+    api_server.start().await?;
+    stage.controller.until_ready().await?;
+
+    pods[0].unready().await?;
+    stage.until_led_by("orders-1").await?;
+    pods[0].ready().await?;
+    stage.all_is_seen().await?;
+    let before = epoch(&stage).await?;
+
+    api_server.kill();
+    etcd.kill();
+    fs::remove_dir_all(&data)?;
+    fs::rename(&backup, &data)?;
+    etcd.start().await?;
+    api_server.start().await?;
+    let back = Instant::now();
+    stage.controller.until_logged(&["its store was restored"]).await?;
+    // In the backup the first pod led. It is fit, and so it stays, in a term that is newer than any there ever was.
+    let anew = |slice: &EndpointSlice| epoch_of(slice).is_some_and(|epoch| epoch > before);
+    let slice = stage.ns.slices().until("orders-leader", SOON, anew).await?;
+    println!("the store is back, the slice written anew after {:.2?}", back.elapsed());
+    assert_eq!(leader_of(&slice).as_deref(), Some("orders-0"));
+    let between = epoch(&stage).await?;
+    // Nothing that was known before is in the way.
+    pods[0].unready().await?;
+    stage.until_led_by("orders-1").await?;
+    assert!(epoch(&stage).await? > between);
+    stage.until_mirrored("orders-leader", "orders-1").await?;
+    stage.controller.until_ready().await?;
+    stage.controller.stop()
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?.path();
+        let target = to.join(entry.file_name().context("a name")?);
+        if entry.is_dir() {
+            copy_folder(&entry, &target)?;
+        } else {
+            fs::copy(&entry, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn epoch_of(slice: &EndpointSlice) -> Option<u64> {
+    slice.annotations().get("zen-lead.io/epoch")?.parse().ok()
+}
+
+async fn epoch(stage: &Stage) -> Result<u64> {
+    let slice = stage.ns.api::<EndpointSlice>().get("orders-leader").await?;
+    epoch_of(&slice).context("an epoch")
 }

@@ -186,6 +186,8 @@ async fn the_strategy_decides_among_equals() -> Result<()> {
     oldest.ready().await?;
     for (strategy, expected) in [("newest", &newest), ("oldest", &oldest), ("longest-ready", &newest)] {
         source.annotate("zen-lead.io/strategy", Some(strategy)).await?;
+        // Services and pods come by different watches.
+        stage.all_is_seen().await?;
         first.annotate("zen-lead.io/never-lead", Some("true")).await?;
         stage.until_led("orders", expected).await?;
         // Back to the first, for the next.

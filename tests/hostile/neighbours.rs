@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, PostParams};
+use lab::leader_of;
 use serde_json::{Value, json};
 
 use crate::support::{SOON, Stage};
@@ -66,6 +67,27 @@ async fn a_selector_on_the_leader_service_goes_and_so_do_the_slices_that_came_of
     // One that is made after our look, as Kubernetes' own controller is not ours to wait for.
     let after = stage.make_slice("orders-leader-after", "orders-leader", controlled).await?;
     stage.is_gone(&after).await?;
+    stage.end().await
+}
+
+/// The deletion fails for a while: no second endpoint may stay until somebody happens to look again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_that_cannot_be_deleted_at_once_is_deleted_later() -> Result<()> {
+    let stage = Stage::new("undeletable").await?;
+    stage.led("orders", 1).await?;
+    let uid = stage.leader_service("orders").await?.uid().context("it has a UID")?;
+    let theirs = json!({ "ownerReferences": [owner("Service", "orders-leader", &uid)] });
+    let stray = stage.make_slice("orders-leader-x7k2p", "orders-leader", theirs).await?;
+    let webhook = stage.break_writes_of_slices("DELETE").await?;
+    stage.edit_service("orders-leader", &json!({ "spec": { "selector": { "app": "orders" } } })).await?;
+    stage.controller.until_logged(&["DELETE failed", "failed calling webhook"]).await?;
+    // The second look, after two seconds, fails as well.
+    let deletions = |entries: &[lab::Entry]| {
+        entries.iter().filter(|entry| entry.verb == "delete" && entry.code == 500).count() >= 2
+    };
+    stage.until_asked(deletions).await?;
+    stage.mend_writes_of_slices(webhook).await?;
+    stage.is_gone(&stray).await?;
     stage.end().await
 }
 
@@ -157,6 +179,27 @@ async fn a_foreign_slice_of_the_leaders_name_blocks_and_is_left_alone() -> Resul
         let slice = stage.ns.slices().until_leader(&name, pod.name(), lab::within(40)).await?;
         assert_ne!(slice.uid(), foreign.uid());
     }
+    stage.end().await
+}
+
+/// Likewise where the second family's slice belongs: the first family is served all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_slice_of_the_second_familys_name_is_told_and_outlived() -> Result<()> {
+    let stage = Stage::new("foreign-second").await?;
+    let foreign = stage.make_slice("orders-leader-ipv6", "whatever", json!({})).await?;
+    stage.source("orders").dual_stack().create().await?;
+    let pod = stage.member("orders", "orders-0").dual_stack().ready().create().await?;
+    stage.until_led("orders", &pod).await?;
+    stage.until_told("LeaderServiceConflict", &["EndpointSlice", "orders-leader-ipv6"]).await?;
+    stage.all_is_seen().await?;
+    assert_eq!(stage.slices_api().get("orders-leader-ipv6").await?, foreign);
+    stage.slices_api().delete("orders-leader-ipv6", &DeleteParams::default()).await?;
+    let both = |slices: &[EndpointSlice]| {
+        slices.len() == 2 && slices.iter().all(|slice| leader_of(slice).as_deref() == Some(pod.name()))
+    };
+    stage.ns.slices().all_until("orders-leader", lab::within(40), both).await?;
+    let told = stage.reasons_about("orders").await?;
+    assert_eq!(told.iter().filter(|reason| *reason == "LeaderServiceConflict").count(), 1, "{told:?}");
     stage.end().await
 }
 

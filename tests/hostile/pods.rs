@@ -99,3 +99,38 @@ async fn a_pod_without_containers_cannot_be_made() -> Result<()> {
     assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 422));
     stage.end().await
 }
+
+/// A moment that the API server accepts, because of its time zone, and then tells in UTC with a year of five digits,
+/// which is no RFC 3339: whoever may write a pod's status can have it on every watch and in every list.
+const YEAR_10000: &str = "9999-12-31T23:59:59-12:00";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_cannot_be_read_is_named_and_the_others_go_on() -> Result<()> {
+    let mut stage = Stage::new("unreadable").await?;
+    let (_, pods) = stage.led("orders", 2).await?;
+    let odd =
+        stage.member("orders", "odd").annotation("zen-lead.io/priority", "9").unready().create().await?;
+    stage.all_is_seen().await?;
+    let since = |moment| json!({ "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": moment }] });
+    // The answer is the pod, which this client cannot read either.
+    assert!(odd.status(since(YEAR_10000)).await.is_err());
+    let named = ["WARN", "an object cannot be read", "/odd"];
+    stage.controller.until_logged(&named).await?;
+    pods[0].unready().await?;
+    stage.until_led("orders", &pods[1]).await?;
+    let ready = stage.controller.probe("/readyz").await?;
+    assert!(ready.starts_with("HTTP/1.1 200") && !ready.contains("relists"), "the watch went on: {ready}");
+
+    // In a list as well.
+    stage.controller.stop()?;
+    pods[0].ready().await?;
+    stage.restart().await?;
+    stage.controller.until_logged(&named).await?;
+    pods[1].unready().await?;
+    stage.until_led("orders", &pods[0]).await?;
+    // When it can be read again it counts again.
+    odd.status(since("2026-01-01T00:00:00Z")).await?;
+    pods[0].unready().await?;
+    stage.until_led("orders", &odd).await?;
+    stage.end().await
+}

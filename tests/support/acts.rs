@@ -113,6 +113,12 @@ impl Stage {
         self.writes()
     }
 
+    /// Waits until what the controller has asked for is as wanted.
+    pub async fn until_asked(&self, wanted: impl Fn(&[lab::Entry]) -> bool) -> Result<()> {
+        let asked = |_: &[lab::Entry]| self.asked().is_ok_and(|asked| wanted(&asked));
+        self.audit.until(SOON, asked).await.map(drop)
+    }
+
     /// Waits until a slice of the Service `orders` is as wanted.
     pub async fn slice_when(&self, wanted: impl Fn(&EndpointSlice) -> bool) -> Result<EndpointSlice> {
         self.ns.slices().until("orders-leader", SOON, wanted).await

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, DeleteParams, PostParams};
 use lab::{Account, Lab, Pod};
+use serde_json::json;
 
 use super::{Controller, SOON, Stage, authorise};
 
@@ -43,5 +47,41 @@ impl Stage {
 
     pub async fn until_led_by(&self, pod: &str) -> Result<()> {
         self.ns.slices().until_leader("orders-leader", pod, SOON).await.map(drop)
+    }
+
+    /// From now on every such write (`UPDATE`, `DELETE`) of slices in this namespace is answered by 500: an admission
+    /// webhook that nobody serves. Its name, for [`Stage::mend_writes_of_slices`].
+    pub async fn break_writes_of_slices(&self, operation: &str) -> Result<String> {
+        let webhook = json!({
+            "metadata": { "name": self.ns.name() },
+            "webhooks": [{
+                "name": "nobody.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "failurePolicy": "Fail", "timeoutSeconds": 1,
+                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": self.ns.name() } },
+                "rules": [{
+                    "apiGroups": ["discovery.k8s.io"], "apiVersions": ["v1"], "resources": ["endpointslices"],
+                    "operations": [operation, "CREATE"],
+                }],
+                "clientConfig": { "url": format!("https://127.0.0.1:{}/", lab::free_port()?) },
+            }],
+        });
+        let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(self.ns.client());
+        webhooks.create(&PostParams::default(), &serde_json::from_value(webhook)?).await?;
+        // The API server has heard of it when a creation that would change nothing fails.
+        let probe = serde_json::from_value(
+            json!({ "metadata": { "name": "probe" }, "addressType": "IPv4", "endpoints": [] }),
+        )?;
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        let slices: Api<EndpointSlice> = self.ns.api();
+        let heard = async { while slices.create(&params, &probe).await.is_ok() {} };
+        tokio::time::timeout(SOON, heard).await.context("the webhook is not called")?;
+        Ok(self.ns.name().to_owned())
+    }
+
+    /// Writes are let through again.
+    pub async fn mend_writes_of_slices(&self, webhook: String) -> Result<()> {
+        let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(self.ns.client());
+        webhooks.delete(&webhook, &DeleteParams::default()).await?;
+        Ok(())
     }
 }

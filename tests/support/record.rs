@@ -34,6 +34,19 @@ impl Stage {
         Ok(writes)
     }
 
+    /// Waits until the replicas have nothing more to write but notices: two that correct each other never have.
+    pub async fn is_silent(&self) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + SOON;
+        loop {
+            let mark = self.mark().await?;
+            let writes = self.writes_since(mark).await?;
+            if writes.is_empty() {
+                return Ok(());
+            }
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "it never falls silent: {writes:?}");
+        }
+    }
+
     /// Another Service that opts in, with a pod. The controller hears of both after all that happened before, by the
     /// same watches, and its last write for them is in the log when this returns. Its name.
     pub(super) async fn marker(&self) -> Result<String> {

@@ -43,9 +43,20 @@ impl Facts {
                 self.fall_behind(&flight, at);
             }
             Outcome::Gone if self.is_overtaken(&flight) => {}
-            Outcome::Gone => return self.vanished(at, &Source::Watch(None), step),
+            Outcome::Gone => {
+                if flight.based_on.is_none() {
+                    // What it was to be created in is gone: at once it could only fail again.
+                    self.backoff.fail(at);
+                }
+                return self.vanished(at, &Source::Watch(None), step);
+            }
             Outcome::Throttled(pause) => self.backoff.hold_until(at.plus((*pause).min(THROTTLE_MOST))),
-            Outcome::Unknown => self.fall_behind(&flight, at.plus(RETRY_FIRST)),
+            Outcome::Unknown => {
+                // A server that answers reads and fails every write is not to be asked again at once for ever; the
+                // first pause is over when the read is ordered.
+                self.backoff.fail(at);
+                self.fall_behind(&flight, at.plus(RETRY_FIRST));
+            }
             Outcome::Unreachable => self.backoff.fail(at),
             Outcome::Superseded => {}
             Outcome::Refused { endpoint, words } => self.refused(at, &flight, *endpoint, words, step),

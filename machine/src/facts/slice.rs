@@ -233,6 +233,12 @@ impl Facts {
     /// Notes the epoch of a publication, unless it is one that nobody can have reached.
     fn accept(&mut self, publication: &Publication, at: Timestamp) -> Publication {
         let mut publication = publication.clone();
+        // One text for one pod: it is compared at every step.
+        if let Some(leader) = &mut publication.leader
+            && let Some(row) = self.row(leader)
+        {
+            leader.clone_from(&row.member.pod);
+        }
         publication.epoch = publication.epoch.filter(|epoch| Epochs::is_plausible(*epoch, at));
         self.epochs.see(publication.epoch);
         self.epochs.end(publication.epoch.filter(|_| publication.leader.is_none()));

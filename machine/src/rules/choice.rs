@@ -8,7 +8,11 @@ use super::Cx;
 impl Cx<'_> {
     /// Why `leader` is lost, if it is gone or of no use.
     pub(super) fn loss(&self, leader: &Pod) -> Option<Cause> {
-        let Some(row) = self.facts.row(leader) else {
+        self.loss_of(leader, self.facts.row(leader))
+    }
+
+    fn loss_of(&self, leader: &Pod, row: Option<&Row>) -> Option<Cause> {
+        let Some(row) = row else {
             return Some(match &self.learned.departed {
                 Some((pod, how)) if pod == leader => departure_cause(*how),
                 _ => Cause::Gone,
@@ -31,14 +35,16 @@ impl Cx<'_> {
     /// What must follow now that `leader` leads; nothing if it may stay.
     pub(super) fn judge(&self, leader: &Pod, epoch: Epoch) -> Option<(Cause, State)> {
         let (facts, at) = (&*self.facts, self.at);
-        let lost = self.loss(leader).filter(|cause| !(facts.is_paused() && *cause == Cause::Excluded));
+        let row = facts.row(leader);
+        let lost =
+            self.loss_of(leader, row).filter(|cause| !(facts.is_paused() && *cause == Cause::Excluded));
         if let Some(cause) = lost {
             return Some((cause, facts.vacate(leader, epoch, cause, at)));
         }
         if facts.is_paused() {
             return None;
         }
-        let row = facts.row(leader)?;
+        let row = row?;
         if facts.is_stranded(row, at) {
             return Some((Cause::NodeLost, facts.vacate(leader, epoch, Cause::NodeLost, at)));
         }
@@ -100,10 +106,11 @@ impl Facts {
         }
         let Failback::After(wait) = self.policy.failback else { return None };
         let (ranking, incumbent) = (self.ranking(at), self.row(leader)?);
+        // Rank first: most often nobody comes before the leader. It needs no comparison with itself, by name at last.
         self.rows
             .iter()
+            .filter(|row| !std::ptr::eq(*row, incumbent) && ranking.compare(row, incumbent).is_lt())
             .filter(|row| row.eligible_at(&self.policy).is_some_and(|from| from.plus(wait) <= at))
-            .filter(|row| ranking.compare(row, incumbent).is_lt())
             .min_by(|a, b| ranking.compare(a, b))
             .map(|row| (&row.member.pod, Cause::Failback))
     }

@@ -1,5 +1,7 @@
 //! Pods, slices, requests and policies, in a few words each.
 
+#![allow(dead_code, reason = "not every test uses every builder")]
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use machine::{

@@ -146,6 +146,36 @@ fn unknown_an_old_read_does_not_answer_for_a_newer_write() {
     run.wakes_after(20).is(STATE, &["read"]);
 }
 
+/// As with an admission webhook that cannot be called: reads succeed, and every write is answered by 500.
+#[test]
+fn unknown_again_and_again_is_not_repeated_without_a_pause() {
+    let mut run = run();
+    for pause in [20, 40, 80, 160, 320, 640, 1_000, 1_000] {
+        run.publish_failed(Outcome::Unknown).is(STATE, &[]);
+        run.wakes_after(20).is(STATE, &["read"]);
+        run.read(Some(slice("a", 7)), Facts::Newer);
+        if pause == 20 {
+            run.is(STATE, &["publish b@8 .2"]);
+        } else {
+            run.is(STATE, &[]).wakes_after(pause - 20).is(STATE, &["publish b@8 .2"]);
+        }
+    }
+    run.published();
+    run.gone("b").publish_failed(Outcome::Unreachable);
+    assert_eq!(run.due(), Some(20), "what was acknowledged ends the back-off");
+}
+
+/// As in a namespace that has just gone, while the watch has not told so yet.
+#[test]
+fn gone_is_not_created_again_and_again_without_a_pause() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a").ready()], None);
+    for pause in [20, 40, 80, 160, 320, 640, 1_000, 1_000] {
+        run.publish_failed(Outcome::Gone).is("Reelecting a@+0 by first_election", &[]);
+        run.wakes_after(pause).is("Reelecting a@+0 by first_election", &["create nobody@none"]);
+    }
+}
+
 #[test]
 fn unreachable_is_retried_likewise() {
     let mut run = run();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::connection::{self, Authority, Token};
 use crate::lab::Namespace;
+use crate::token;
 
 /// The shortest life of a token that the API server grants is ten minutes; this is the usual one.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
@@ -59,6 +60,12 @@ impl Account {
         Ok(answer.status.context("the answer has a token")?.token)
     }
 
+    /// A new token that is accepted until `end`, which may lie in the past: the API server itself issues none for less
+    /// than ten minutes.
+    pub async fn token_until(&self, end: SystemTime) -> Result<String> {
+        token::until(&self.token().await?, end, &self.namespace.connection().token_key)
+    }
+
     /// A kubeconfig with a new token in it, for the first API server.
     pub async fn kubeconfig(&self) -> Result<PathBuf> {
         self.kubeconfig_for(self.namespace.connection().url(0)).await
@@ -74,8 +81,13 @@ impl Account {
     ///
     /// [`rotate`] replaces the token.
     pub async fn kubeconfig_with_token_file(&self, server: &str) -> Result<(PathBuf, PathBuf)> {
+        self.kubeconfig_with_token_in_file(server, &self.token().await?)
+    }
+
+    /// The same with this token in the file.
+    pub fn kubeconfig_with_token_in_file(&self, server: &str, token: &str) -> Result<(PathBuf, PathBuf)> {
         let file = self.namespace.connection().new_file(&format!("{}.token", self.name));
-        fs::write(&file, self.token().await?)?;
+        fs::write(&file, token)?;
         Ok((self.write(server, Authority::File, &Token::File(file.clone()))?, file))
     }
 

@@ -16,6 +16,8 @@ pub struct Connection {
     pub(crate) urls: Vec<String>,
     pub(crate) ca_pem: String,
     pub(crate) ca_file: PathBuf,
+    /// Signs the tokens of service accounts.
+    pub(crate) token_key: PathBuf,
     pub(crate) admin_token: String,
     pub(crate) kubeconfigs: PathBuf,
 }

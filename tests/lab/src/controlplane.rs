@@ -119,6 +119,7 @@ impl ControlPlane {
             urls: api_ports.iter().map(|port| format!("https://127.0.0.1:{port}")).collect(),
             ca_pem: keys.ca_pem.clone(),
             ca_file: keys.ca_file.clone(),
+            token_key: keys.token_private_key.clone(),
             admin_token: ADMIN_TOKEN.into(),
             kubeconfigs,
         });

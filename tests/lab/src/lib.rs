@@ -38,6 +38,7 @@ mod ports;
 mod process;
 mod services;
 mod slices;
+mod token;
 
 use std::time::Duration;
 

@@ -1,0 +1,256 @@
+//! The authority slice: the election's orders as requests, and what is seen of it as facts for the election.
+
+use std::sync::Arc;
+
+use machine::{Event, OrderId, Version, Wanted};
+
+use super::obstacle::ForeignSlice;
+use super::{Errand, Managed, Outcome, Surroundings};
+use crate::annotations::{EPOCH, Invalid};
+use crate::apply::{Reply, Request, Target};
+use crate::failure::{Failure, Kind};
+use crate::kinds::{Family, SliceLite, version};
+use crate::notice::Notice;
+use crate::service::{Claim, claim_slice};
+use crate::slice::{self, Draft, Observed, observe};
+
+impl Managed {
+    pub(super) fn publish(
+        &mut self,
+        id: OrderId,
+        wanted: &Wanted,
+        based_on: Option<Version>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        self.count(wanted.epoch);
+        let known = self.authority.as_ref().filter(|known| Some(known.publication.version) == based_on);
+        let is_repair = known.is_some_and(|known| known.publication.epoch == wanted.epoch);
+        let term_by = known.and_then(|known| known.term_by.clone()).filter(|_| is_repair);
+        let draft = Draft {
+            place: self.place(cx.identity),
+            family: self.first_family(),
+            wanted,
+            row: wanted.leader.as_ref().and_then(|leader| cx.row(leader)),
+            based_on: known.map(|known| (known.publication.version, &known.extras)),
+            term_by: term_by.as_deref().unwrap_or(&cx.identity.replica),
+            triggered: self.triggered,
+        };
+        // Without the slice that the order is based on there is nothing to be safely written. The election is told
+        // that it did not happen and waits a little: at once it could only decide the same again.
+        let is_sound = based_on.is_some() == known.is_some();
+        match draft.slice().filter(|_| is_sound) {
+            None => out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Unreachable }),
+            Some(slice) => {
+                self.drafted_for = Some(self.view.source.clone());
+                let slice = Box::new(slice);
+                let creates = based_on.is_none();
+                let request =
+                    if creates { Request::CreateSlice(slice) } else { Request::ReplaceSlice(slice) };
+                out.errands.push((Errand::Publish { id, creates }, request));
+            }
+        }
+    }
+
+    /// The answer to the election's read.
+    pub(super) fn read(
+        &mut self,
+        id: OrderId,
+        result: Result<Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        match result {
+            Ok(Reply::Slice(slice)) => {
+                let (claim, observed) = self.look_at(&slice, self.first_family(), cx);
+                self.authority_seen(&slice, claim, observed, Some(id), cx, out);
+            }
+            Err(failure) if failure.kind == Kind::NotFound => {
+                self.authority = None;
+                out.events.push(Event::ReadDone { id, published: None, horizon: cx.horizon });
+            }
+            Ok(_) | Err(_) => out.events.push(Event::ReadFailed { id }),
+        }
+    }
+
+    pub(super) fn published(
+        &mut self,
+        id: OrderId,
+        creates: bool,
+        result: Result<Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        match result {
+            Ok(Reply::Slice(slice)) => {
+                let place = self.place(cx.identity);
+                let observed = observe(&slice, &place, self.first_family(), &cx.identity.replica, cx.at);
+                let version = observed.publication.version;
+                let published = Some(observed.publication.clone());
+                if self.is_newer(&observed) {
+                    self.authority = Some(observed);
+                }
+                out.events.push(Event::Published { id, version });
+                // The Service changed while this was on its way: it may ask for other labels by now.
+                if self.drafted_for.as_ref().is_none_or(|source| !Arc::ptr_eq(source, &self.view.source)) {
+                    out.events.push(Event::PublicationObserved { published, horizon: cx.horizon, by: None });
+                }
+                self.routes(&slice, out);
+            }
+            Ok(_) => {
+                // A dry run: what was not written has no version either.
+                let version = self.authority.as_ref().map_or(Version(0), |known| known.publication.version);
+                out.events.push(Event::Published { id, version });
+            }
+            Err(failure) => {
+                if !creates && failure.kind == Kind::NotFound {
+                    self.authority = None;
+                }
+                out.events.push(Event::PublishFailed { id, outcome: failure.outcome() });
+            }
+        }
+    }
+
+    fn routes(&mut self, slice: &SliceLite, out: &mut Outcome) {
+        if self.service.is_new && !slice.endpoints.is_empty() {
+            self.service.is_new = false;
+            let leader = self.election.state().pod().cloned();
+            out.notices.push(Notice::leader_routing_available(&self.leader_service, leader));
+        }
+    }
+
+    /// A slice of one of our names is now this.
+    pub(crate) fn slice_seen(&mut self, seen: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let name = seen.metadata.name.as_deref().unwrap_or_default();
+        let place = self.place(cx.identity);
+        let families = self.view.source.families.iter();
+        let Some(family) = families.copied().find(|family| slice::name(&place, *family) == name) else {
+            return;
+        };
+        let (claim, observed) = self.look_at(seen, family, cx);
+        if family == self.first_family() {
+            self.authority_seen(seen, claim, observed, None, cx, out);
+        } else {
+            self.second_seen(seen, &claim, observed, cx, out);
+        }
+    }
+
+    /// Whose a slice is, and what it says.
+    fn look_at(&self, slice: &SliceLite, family: Family, cx: &Surroundings<'_>) -> (Claim, Observed) {
+        let place = self.place(cx.identity);
+        let claim = claim_slice(slice, &place, family, self.service.uid());
+        (claim, observe(slice, &place, family, &cx.identity.replica, cx.at))
+    }
+
+    /// `read`: the election's read that this answers.
+    fn authority_seen(
+        &mut self,
+        seen: &SliceLite,
+        claim: Claim,
+        observed: Observed,
+        read: Option<OrderId>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        let is_newer = self.is_newer(&observed);
+        if matches!(claim, Claim::Ours | Claim::Adoptable) {
+            self.count(observed.publication.epoch);
+        }
+        match claim {
+            Claim::Ours | Claim::Adoptable => {
+                if is_newer {
+                    self.report_epoch(&observed, out);
+                    self.authority = Some(observed);
+                }
+                let Some(known) = &self.authority else { return };
+                let published = Some(known.publication.clone());
+                let horizon = cx.horizon;
+                if self.foreign.take().is_some() {
+                    self.unblock(cx, out);
+                } else if let Some(id) = read {
+                    out.events.push(Event::ReadDone { id, published, horizon });
+                } else if is_newer {
+                    let by = known.manager.clone();
+                    out.events.push(Event::PublicationObserved { published, horizon, by });
+                }
+            }
+            Claim::Stale(_) => {
+                self.authority = None;
+                let target = Target::of(false, &seen.metadata);
+                out.errands.push((Errand::ReplaceSlice { read }, Request::Delete(vec![target])));
+            }
+            Claim::Foreign(why) => {
+                self.authority = None;
+                let found = ForeignSlice::new(seen, &why, cx.at);
+                let is_known = self.foreign.as_ref().is_some_and(|foreign| foreign.words == found.words);
+                self.foreign = Some(found);
+                if !is_known {
+                    self.block(out);
+                }
+                out.events.extend(read.map(|id| Event::ReadFailed { id }));
+            }
+        }
+    }
+
+    /// An epoch that nobody can have reached is not believed, and people should know.
+    fn report_epoch(&self, observed: &Observed, out: &mut Outcome) {
+        let Some(text) = &observed.invalid_epoch else { return };
+        if self.authority.as_ref().is_some_and(|known| known.invalid_epoch == observed.invalid_epoch) {
+            return;
+        }
+        let invalid = Invalid {
+            annotation: EPOCH,
+            value: text.clone(),
+            default: "a new epoch",
+            why: "it is no number, or more than ten years ahead",
+        };
+        out.notices.push(Notice::invalid_configuration(&invalid, None));
+    }
+
+    fn is_newer(&self, observed: &Observed) -> bool {
+        self.authority.as_ref().is_none_or(|known| {
+            known.publication.version < observed.publication.version
+                || known.publication.version == observed.publication.version && known != observed
+        })
+    }
+
+    /// A slice of one of our names was deleted, or lost our label; this was its last state.
+    pub(crate) fn slice_gone(&mut self, last: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let name = last.metadata.name.as_deref().unwrap_or_default();
+        let names = self.slice_names(cx.identity);
+        let is_old = |known: &Observed| {
+            known.publication.version > version(&last.metadata) && known.extras.uid != last.metadata.uid
+        };
+        if names.first().is_some_and(|first| first == name) {
+            if self.authority.as_ref().is_some_and(is_old) {
+                return;
+            }
+            self.authority = None;
+            if self.foreign.take().is_some() {
+                self.unblock(cx, out);
+            } else {
+                out.events.push(Event::PublicationObserved {
+                    published: None,
+                    horizon: cx.horizon,
+                    by: None,
+                });
+            }
+        } else if names.get(1).is_some_and(|second| second == name) {
+            self.second.foreign = None;
+            if !self.second.observed.as_deref().is_some_and(is_old) {
+                self.second.observed = None;
+            }
+        }
+    }
+}
+
+/// The answer to the deletion of an authority slice that has to be made anew. `read`: the election's read that waits
+/// for it.
+pub(super) fn replaced(read: Option<OrderId>, is_gone: bool, cx: &Surroundings<'_>, out: &mut Outcome) {
+    let (published, horizon) = (None, cx.horizon);
+    out.events.extend(match (is_gone, read) {
+        (true, Some(id)) => Some(Event::ReadDone { id, published, horizon }),
+        (true, None) => Some(Event::PublicationObserved { published, horizon, by: None }),
+        (false, read) => read.map(|id| Event::ReadFailed { id }),
+    });
+}

@@ -1,0 +1,80 @@
+//! What goes to and fro between one Service and the driver.
+
+use machine::{Event, OrderId, Scope, Timestamp, Version};
+
+use super::Identity;
+use crate::apply::{Request, Target};
+use crate::notice::Notice;
+use crate::rows::{PodRow, View};
+use crate::world::Pods;
+
+/// What an order is for, as far as one Service is concerned.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// The election's write of the authority slice.
+    Publish { id: OrderId, creates: bool },
+    /// The election's read of the authority slice.
+    Read { id: OrderId },
+    /// The election's read of a pod.
+    Confirm { id: OrderId, name: String, uid: String },
+    /// The election's removal of what we own.
+    Remove { id: OrderId, scope: Scope, targets: Vec<Target> },
+    /// A notice of the election's.
+    Notify { id: OrderId },
+    /// A write of the leader Service.
+    LeaderService { creates: bool },
+    /// A read of the leader Service, because one of its name exists that the watch has not shown.
+    FindService,
+    /// The deletion of a leader Service that has to be made anew.
+    ReplaceService,
+    /// The deletion of the authority slice, which has to be made anew. A read of the election's may wait for it.
+    ReplaceSlice { read: Option<OrderId> },
+    /// A write of the second family's slice.
+    Second,
+    /// The deletion of the second family's slice, which has to be made anew.
+    ReplaceSecond,
+    /// A read of the second family's slice.
+    FindSecond,
+    /// A look at a foreign slice that stands in our place.
+    Recheck,
+    /// A look for slices of others under the leader Service's name.
+    Strays,
+    /// The deletion of one that Kubernetes made for the leader Service.
+    Stray,
+}
+
+/// What the election should be told next, and what to send.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Facts for the election.
+    pub(crate) events: Vec<Event>,
+    /// Requests to send.
+    pub(crate) errands: Vec<(Errand, Request)>,
+    /// What people should be told besides the election's own notices.
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// What is around a Service when something happens to it.
+pub(crate) struct Surroundings<'a> {
+    /// Now.
+    pub(crate) at: Timestamp,
+    /// Who we are.
+    pub(crate) identity: &'a Identity,
+    /// All pods of the namespace, by name.
+    pub(crate) pods: &'a Pods,
+    /// How new they are.
+    pub(crate) horizon: Version,
+}
+
+impl Surroundings<'_> {
+    /// What is known of a pod.
+    pub(crate) fn row(&self, pod: &machine::Pod) -> Option<&PodRow> {
+        self.pods.get(pod.name()).filter(|row| row.pod == *pod)
+    }
+
+    pub(super) fn member(&self, uid: &str, view: &View) -> Option<machine::Member> {
+        let row = self.pods.values().find(|row| row.pod.uid() == uid)?;
+        row.membership(&view.source.selector).ok()?;
+        Some(row.member(view))
+    }
+}

@@ -1,0 +1,233 @@
+//! The leader Service: made, kept as it should be, and told who leads. It follows the election and never holds it up.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use machine::{Event, Mirror, OrderId};
+
+use super::pace::Pace;
+use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
+use crate::apply::{Reply, Request, Target};
+use crate::failure::{Failure, Kind};
+use crate::kinds::{Kept, ServiceLite, version};
+use crate::notice::Notice;
+use crate::service::{self, Claim, claim_service};
+
+/// What is known of the leader Service, and what is being done about it.
+#[derive(Default)]
+pub(super) struct LeaderService {
+    pub(super) observed: Option<Seen>,
+    pub(super) obstruction: Option<Arc<str>>,
+    pub(super) mirror: Option<Box<Mirror>>,
+    pub(super) mirror_order: Option<OrderId>,
+    pub(super) former_ips: Vec<IpAddr>,
+    /// Something changed that it may have to follow.
+    pub(super) is_due: bool,
+    pub(super) open: bool,
+    pub(super) pace: Pace,
+    /// We created it, and it has not routed to anybody yet.
+    pub(super) is_new: bool,
+}
+
+/// The leader Service as last seen.
+pub(super) struct Seen {
+    uid: Box<str>,
+    service: Kept<ServiceLite>,
+}
+
+impl Seen {
+    fn new(service: &ServiceLite) -> Self {
+        let uid = service.metadata.uid.as_deref().unwrap_or_default().into();
+        Self { uid, service: Kept::new(service) }
+    }
+}
+
+impl LeaderService {
+    /// The present leader Service's UID.
+    pub(super) fn uid(&self) -> Option<&str> {
+        self.observed.as_ref().map(|seen| &*seen.uid)
+    }
+
+    /// Whatever is seen next is true, however old.
+    pub(super) fn distrust(&mut self) {
+        if let Some(mut service) = self.read() {
+            service.metadata.resource_version = Some(DISTRUSTED.0.to_string());
+            self.observed = Some(Seen::new(&service));
+        }
+    }
+
+    /// The leader Service as it was last seen.
+    pub(super) fn read(&self) -> Option<ServiceLite> {
+        self.observed.as_ref().and_then(|seen| seen.service.read())
+    }
+}
+
+impl Managed {
+    pub(super) fn tend_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        let service = &self.service;
+        if !service.is_due || service.open || service.obstruction.is_some() || !service.pace.is_over(cx.at) {
+            return;
+        }
+        self.service.is_due = false;
+        let place = self.place(cx.identity);
+        let (errand, request) = match self.service.read() {
+            None => {
+                let unknown =
+                    Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None };
+                let mirror = self.service.mirror.as_deref().unwrap_or(&unknown);
+                let service = service::desired(&place, mirror, &self.service.former_ips);
+                (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))
+            }
+            Some(observed) => match service::difference(&observed, &place, self.service.mirror.as_deref()) {
+                None => {
+                    if let Some(id) = self.service.mirror_order.take() {
+                        out.events.push(Event::Mirrored { id });
+                    }
+                    return;
+                }
+                Some(patch) => {
+                    let Ok(patch) = serde_json::to_value(&patch) else { return };
+                    let name = self.leader_service.to_string();
+                    (Errand::LeaderService { creates: false }, Request::PatchService(name, patch))
+                }
+            },
+        };
+        self.service.open = true;
+        out.errands.push((errand, request));
+    }
+
+    /// The Service that has the leader Service's name is now this; `None` if there is none, as of `seen`.
+    pub(crate) fn service_seen(
+        &mut self,
+        seen: Option<&ServiceLite>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        self.service.is_due = true;
+        let Some(seen) = seen else {
+            if let Some(gone) = self.service.read() {
+                self.service.observed = None;
+                self.service.former_ips =
+                    gone.spec.cluster_ips.iter().filter_map(|address| address.parse().ok()).collect();
+            }
+            self.unobstruct_service(cx, out);
+            return;
+        };
+        let is_old = |known: &Seen| {
+            Some(&*known.uid) == seen.metadata.uid.as_deref()
+                && known.service.version() > version(&seen.metadata)
+        };
+        if self.service.observed.as_ref().is_some_and(is_old) {
+            return;
+        }
+        match claim_service(seen, &self.place(cx.identity)) {
+            Claim::Ours | Claim::Adoptable => {
+                if !seen.spec.selector.is_empty() {
+                    out.errands.push(self.look_for_strays());
+                    self.strays = Some(cx.at.plus(STRAYS_AGAIN));
+                }
+                self.service.observed = Some(Seen::new(seen));
+                self.unobstruct_service(cx, out);
+            }
+            Claim::Stale(_) => {
+                self.service.observed = None;
+                if !self.service.open {
+                    self.service.open = true;
+                    let target = Target::of(true, &seen.metadata);
+                    out.errands.push((Errand::ReplaceService, Request::Delete(vec![target])));
+                }
+            }
+            Claim::Foreign(why) => self.obstruct_service(&why, out),
+        }
+    }
+
+    /// A Service that nobody annotated for us has the leader Service's name.
+    pub(crate) fn service_is_foreign(&mut self, out: &mut Outcome) {
+        self.obstruct_service("it was not made by zen-lead", out);
+    }
+
+    fn obstruct_service(&mut self, why: &str, out: &mut Outcome) {
+        self.service.observed = None;
+        let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
+        // Told once, not at every change of somebody else's object.
+        if self.service.obstruction.replace(words.clone()) != Some(words) {
+            self.block(out);
+        }
+    }
+
+    fn unobstruct_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
+        if self.service.obstruction.take().is_some() {
+            self.unblock(cx, out);
+        }
+    }
+
+    pub(super) fn service_written(
+        &mut self,
+        creates: bool,
+        result: Result<Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        self.service.open = false;
+        self.service.is_due = true;
+        match result {
+            Ok(Reply::Service(service)) => {
+                self.service.pace = Pace::default();
+                if creates {
+                    self.service.is_new = true;
+                    out.notices.push(Notice::leader_service_created(&self.leader_service));
+                }
+                self.service_seen(Some(&service), cx, out);
+            }
+            // A dry run: pretend once.
+            Ok(_) => self.service.pace.rest(),
+            Err(failure) if matches!(failure.kind, Kind::Exists) => {
+                self.service.open = true;
+                let name = self.leader_service.to_string();
+                out.errands.push((Errand::FindService, Request::ReadService(name)));
+            }
+            Err(failure) => {
+                // A former address may be somebody else's by now, or not be free again yet: the API server lets go
+                // of it a moment after the Service.
+                if matches!(failure.kind, Kind::Refused { .. }) && self.service.pace.is_repeated() {
+                    self.service.former_ips.clear();
+                }
+                self.service.pace.fail(cx.at);
+                if matches!(failure.kind, Kind::NotFound | Kind::Conflict) {
+                    // The watch shows what became of it.
+                } else {
+                    tracing::warn!(service = %self.key, leader_service = %self.leader_service,
+                        outcome = failure.category(), "write of the leader Service failed: {failure}");
+                }
+                if let Some(id) = self.service.mirror_order.take() {
+                    out.events.push(Event::MirrorFailed { id });
+                }
+            }
+        }
+    }
+
+    /// The answer to a read of the Service that has the leader Service's name.
+    pub(super) fn service_found(
+        &mut self,
+        result: Result<Reply, Failure>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
+        self.service.open = false;
+        self.service.is_due = true;
+        match result {
+            Ok(Reply::Service(service)) => self.service_seen(Some(&service), cx, out),
+            Err(failure) if failure.kind == Kind::NotFound => self.service_seen(None, cx, out),
+            Ok(_) | Err(_) => self.service.pace.fail(cx.at),
+        }
+    }
+
+    /// The answer to the deletion of a leader Service that has to be made anew.
+    pub(super) fn service_replaced(&mut self, is_gone: bool, cx: &Surroundings<'_>) {
+        self.service.open = false;
+        self.service.is_due = true;
+        if !is_gone {
+            self.service.pace.fail(cx.at);
+        }
+    }
+}
