@@ -103,14 +103,15 @@ impl Facts {
     pub(super) fn published(&mut self, at: Timestamp, id: crate::OrderId, version: Version) {
         if self.echo.take_if(|echo| *echo == id).is_some() {
             self.is_ours = version == self.newest;
+        }
+        let Some(flight) = self.flight.take_if(|flight| flight.id == id) else {
             if version > self.newest {
                 // What the watch showed was another's, and is gone: ours was created after that.
                 self.lose_sight(Timestamp(0));
                 self.newest = version;
             }
             return;
-        }
-        let Some(flight) = self.flight.take_if(|flight| flight.id == id) else { return };
+        };
         if flight.is_outdated {
             self.epochs.see(flight.wanted.epoch);
             return self.lose_sight(Timestamp(0));

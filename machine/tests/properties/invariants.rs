@@ -148,7 +148,8 @@ impl Replica {
         let Some(member) = told.member(pod).filter(|_| told.is_running() && !told.is_unsure(pod)) else {
             return;
         };
-        let is_withdrawn = told.shown.last().is_some_and(|shown| shown.shown == Shown::Nobody);
+        let newest = told.shown.iter().max_by_key(|shown| shown.version);
+        let is_withdrawn = newest.is_some_and(|shown| shown.shown == Shown::Nobody);
         if cause == Cause::Unready && matches!(to, Phase::Reelecting | Phase::Leaderless) && !is_withdrawn {
             let until = told.tolerated_until(pod);
             assert!(until.is_none_or(|until| until <= at), "failover-min-delay: {leader:?} until {until:?}");

@@ -108,6 +108,15 @@ impl Server {
         self.commits.push(Commit { leader, epoch });
     }
 
+    /// Whoever empties the slice ends the term: after that the same pod leads in a new one.
+    fn end(&mut self, epoch: Option<Epoch>) {
+        if let Some(epoch) = epoch
+            && self.last_of(Some(epoch)).is_some_and(|last| last.leader.is_some())
+        {
+            self.commits.push(Commit { leader: None, epoch });
+        }
+    }
+
     fn store(&mut self, stored: Option<Stored>, by: Author) {
         self.slice.clone_from(&stored);
         self.revisions.push(Revision { stored, by });
@@ -125,6 +134,8 @@ impl Server {
         }
         if legal {
             self.commit(&stored.publication);
+        } else if stored.publication.leader.is_none() {
+            self.end(stored.publication.epoch);
         }
         self.store(Some(stored), by);
     }

@@ -22,7 +22,7 @@ pub(crate) struct Known {
 struct Refusal {
     pod: Uid,
     endpoint: Endpoint,
-    /// The answer was not overtaken, and nothing has shown since that the server takes it after all.
+    /// The answer was not overtaken, and nothing since says that the server may take it after all.
     is_sure: bool,
 }
 
@@ -113,7 +113,7 @@ impl Told {
                 self.stands(at, standing.published.as_ref());
             }
             Event::PublicationObserved { published, .. } => {
-                let is_news = published.as_ref().is_none_or(|published| published.version > self.newest);
+                let is_news = published.as_ref().is_none_or(|published| published.version >= self.newest);
                 self.sights += usize::from(is_news);
                 if let Some(published) = published {
                     self.show(at, published);
@@ -203,10 +203,13 @@ impl Told {
         self.node_lost.retain(is_listed);
     }
 
-    /// An order, which was given when so many facts were known, is refused because of its endpoint.
-    pub(crate) fn refuse(&mut self, asked: usize, pod: Uid, endpoint: Endpoint) {
+    /// An order, which was given when so many facts were known and the slice had been seen so often, is refused
+    /// because of its endpoint.
+    pub(crate) fn refuse(&mut self, (asked, shown): (usize, usize), pod: Uid, endpoint: Endpoint) {
         if self.member(pod).is_some_and(|member| member.reach.endpoint() == Some(endpoint)) {
-            self.refused.push(Refusal { pod, endpoint, is_sure: asked > self.begun });
+            let leads = |shown: &Publication| shown.leader.as_ref().map(uid) == Some(pod);
+            let is_sure = asked > self.begun && !self.shown[shown..].iter().any(leads);
+            self.refused.push(Refusal { pod, endpoint, is_sure });
         }
     }
 
@@ -241,6 +244,14 @@ impl Told {
         self.unsure.retain(|unsure| *unsure != pod);
         self.members.retain(|known| uid(&known.member.pod) != pod);
         self.node_lost.retain(|lost| *lost != pod);
+        self.doubt_refusals(pod);
+    }
+
+    /// The server may take it now.
+    fn doubt_refusals(&mut self, pod: Uid) {
+        for refused in self.refused.iter_mut().filter(|refused| refused.pod == pod) {
+            refused.is_sure = false;
+        }
     }
 
     fn stands(&mut self, at: Timestamp, published: Option<&Publication>) {
@@ -254,8 +265,8 @@ impl Told {
 
     fn show(&mut self, at: Timestamp, published: &Publication) {
         // Beyond ten years from now it is invalid, as if it were not there.
-        for refused in &mut self.refused {
-            refused.is_sure &= published.leader.as_ref().map(uid) != Some(refused.pod);
+        if let Some(leader) = &published.leader {
+            self.doubt_refusals(uid(leader));
         }
         let is_valid = |epoch: &Epoch| epoch.0 <= at.as_secs() + 10 * 365 * 24 * 3_600;
         self.shown.push(Publication { epoch: published.epoch.filter(is_valid), ..published.clone() });

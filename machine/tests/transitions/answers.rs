@@ -258,6 +258,14 @@ fn a_creation_that_happened_after_another_of_the_same_is_read() {
 }
 
 #[test]
+fn an_answer_that_no_order_waits_for_and_that_is_newer_is_read() {
+    let mut run = run();
+    run.echoed().answered_echo();
+    let id = machine::OrderId(2);
+    run.tell(Event::Published { id, version: Version(999) }).is("Elected b@8", &["read"]);
+}
+
+#[test]
 fn a_mirror_that_failed_is_retried() {
     let mut run = Run::new(Policy::default()).without_mirror_answers();
     run.synced([pod("a").ready()], Some(slice("a", 7))).is("Elected a@7", &["mirror a@7"]);

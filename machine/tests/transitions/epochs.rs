@@ -132,3 +132,11 @@ fn i3_a_forged_leader_of_a_term_that_we_wrote_is_not_adopted() {
     run.wakes_after(20).read(Some(slice("c", 8).ours()), Facts::Newer);
     run.is("Reelecting b@+0 by gone", &["publish b@+0 .2"]);
 }
+
+#[test]
+fn i3_a_term_that_was_ended_does_not_go_on_though_a_stranger_restores_it() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+    run.observed(slice("a", 7).empty(), Facts::Older).is("Elected a@7", &["confirm a"]);
+    run.observed(slice("a", 7), Facts::Older).is("Elected a@7", &[]);
+    run.confirmed(pod("a").ready()).is("Elected a@8", &["publish a@8 .1"]);
+}

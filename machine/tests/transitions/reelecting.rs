@@ -23,7 +23,7 @@ fn reelecting_our_own_publication_on_the_watch_is_elected() {
     let mut run = reelecting();
     run.echoed().is("Elected b@8", &["tell LeaderChanged unready b after a", "mirror b@8"]);
     run.rests();
-    run.published().is_silent();
+    run.answered_echo().is_silent();
 }
 
 #[test]

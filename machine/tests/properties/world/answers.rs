@@ -46,7 +46,7 @@ impl World {
             Fate::Throttled => failed(Outcome::Throttled(Micros::from_millis(300))),
             Fate::RefusedEndpoint => match (&wanted.leader, shown_endpoint(wanted.shown)) {
                 (Some(leader), Some(endpoint)) => {
-                    replica.told.refuse(write.asked, uid(leader), endpoint);
+                    replica.told.refuse((write.asked, write.shown), uid(leader), endpoint);
                     refused(true)
                 }
                 _ => refused(false),
@@ -64,7 +64,7 @@ impl World {
 
     pub(super) fn late(&mut self, n: usize) {
         if let Some(answer) = self.replicas[n].late.pop_front() {
-            self.feed(n, answer);
+            self.tell(n, answer);
         }
     }
 
@@ -78,7 +78,7 @@ impl World {
 
     fn answer(&mut self, n: usize, reply: Reply, fair: Event, failed: Event) {
         match reply {
-            Reply::Fair => self.feed(n, fair),
+            Reply::Fair => self.tell(n, fair),
             Reply::Slow => self.replicas[n].late.push_back(fair),
             Reply::Failed => self.feed(n, failed),
         }

@@ -88,13 +88,14 @@ impl World {
     }
 
     /// With a new member the replica learns whether its node is lost.
-    fn tell(&mut self, n: usize, event: Event) {
+    pub(super) fn tell(&mut self, n: usize, event: Event) {
         let is_known = |world: &Self, pod: &Pod| world.replicas[n].told.member(uid(pod)).is_some();
         let pod = match &event {
             Event::PodReady { member }
             | Event::PodUnready { member }
             | Event::PodTerminating { member }
-            | Event::PodChanged { member } => member.pod.clone(),
+            | Event::PodChanged { member }
+            | Event::Confirmed { member: Some(member), .. } => member.pod.clone(),
             _ => return self.feed(n, event),
         };
         let is_new = !is_known(self, &pod);

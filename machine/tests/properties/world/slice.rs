@@ -7,6 +7,9 @@ use crate::server::Author;
 
 use super::World;
 
+/// An epoch that somebody makes up: far below the clock.
+const FORGED: Epoch = Epoch(3);
+
 impl World {
     pub(super) fn show_slices(&mut self, n: usize, count: usize) {
         for _ in 0..count {
@@ -69,7 +72,9 @@ impl World {
     pub(super) fn edit(&mut self, kind: u8) {
         let Some(present) = self.server.slice.clone() else { return };
         let is_known = self.replicas.iter().all(|replica| replica.knows(&present));
-        if matches!(kind, 3..=5 | 9) && !is_known {
+        // To whoever has seen no term yet, any is new.
+        let have_seen_terms = self.replicas.iter().all(|replica| replica.told.highest_epoch() > Some(FORGED));
+        if matches!(kind, 3..=5 | 9) && !is_known || kind == 4 && !have_seen_terms {
             // Whoever never knew the true pair of leader and epoch cannot tell that it was forged.
             return;
         }
@@ -89,7 +94,7 @@ impl World {
             1 => publication.shown = Shown::Foreign,
             2 => publication.shown = Shown::Ready(endpoint(66)),
             3 => publication.leader = stranger,
-            4 => publication.epoch = Some(Epoch(3)),
+            4 => publication.epoch = Some(FORGED),
             5 => publication.epoch = None,
             6 => publication.intact = false,
             7 => {
