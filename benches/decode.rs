@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use support::{Figure, number, report};
 use zen_lead::annotations::PortsMode;
 use zen_lead::kinds::{PodLite, ServiceLite};
-use zen_lead::rows::{Interner, PodRow, View, event_for};
+use zen_lead::rows::{ByName, Interner, PodRow, View, event_for};
 use zen_lead::service::Source;
 
 /// A sample is the mean of so many in a row: the clock itself takes some 25 ns.
@@ -127,7 +127,7 @@ fn view() -> Result<View> {
 fn bytes_per_row(count: usize) -> Result<f64> {
     let template: Value = serde_json::from_slice(&line(true))?;
     let template = template.get("object").context("the line has an object")?;
-    let (mut interner, mut rows) = (Interner::default(), HashMap::<Arc<str>, PodRow>::new());
+    let (mut interner, mut rows) = (Interner::default(), HashMap::<ByName, PodRow>::new());
     let before = resident()?;
     for number in 0..count {
         let mut pod: PodLite = PodLite::deserialize(template)?;
@@ -137,8 +137,9 @@ fn bytes_per_row(count: usize) -> Result<f64> {
         labels.insert("app".into(), format!("orders-{deployment}"));
         labels.insert("pod-template-hash".into(), format!("{deployment:010}"));
         pod.metadata.uid = Some(format!("5f0bd6a4-6d1b-4d2b-9e35-{number:012}"));
-        pod.metadata.name = Some(name.clone());
-        rows.insert(name.into(), row(&pod, &mut interner)?);
+        pod.metadata.name = Some(name);
+        let row = row(&pod, &mut interner)?;
+        rows.insert(row.pod.clone().into(), row);
     }
     let grown = resident()? - before;
     ensure!(rows.len() == count, "the names differ");

@@ -7,6 +7,8 @@ mod intern;
 mod reach;
 mod selector;
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -194,6 +196,37 @@ impl PodRow {
         self.ports.binary_search_by(order).ok().map(|found| self.ports[found].port)
     }
 }
+
+/// A pod to be found by its name. The name is the row's own: with ten thousand pods a second copy of each is half a
+/// megabyte.
+#[derive(Clone, Debug)]
+pub struct ByName(Pod);
+
+impl From<Pod> for ByName {
+    fn from(pod: Pod) -> Self {
+        Self(pod)
+    }
+}
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        self.0.name()
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name().hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl Eq for ByName {}
 
 /// The event that tells the machine of a member, given what it was told before; none if nothing changed that
 /// matters.

@@ -1,17 +1,15 @@
 //! Everything the watches have told, by namespace: pods as rows, Services, our slices, and which opted-in
 //! Service a pod can concern.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use machine::{Epoch, Pod, Timestamp, Version};
+use machine::{Epoch, Timestamp, Version};
 
 use crate::annotations;
 use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite, version};
 use crate::managed::{Key, Managed};
-use crate::rows::{Interner, PodRow, Selector};
+use crate::rows::{ByName, Interner, PodRow, Selector};
 use crate::service::is_generated;
 
 /// All namespaces that are watched.
@@ -90,36 +88,6 @@ impl ServiceFact {
 
 /// Pods by name.
 pub(crate) type Pods = HashMap<ByName, PodRow>;
-
-/// A pod to be found by its name. The name is the row's own: with ten thousand pods a second copy of each is half a
-/// megabyte.
-pub(crate) struct ByName(Pod);
-
-impl From<Pod> for ByName {
-    fn from(pod: Pod) -> Self {
-        Self(pod)
-    }
-}
-
-impl Borrow<str> for ByName {
-    fn borrow(&self) -> &str {
-        self.0.name()
-    }
-}
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name().hash(state);
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name() == other.0.name()
-    }
-}
-
-impl Eq for ByName {}
 
 impl World {
     /// The namespace, made if it is new.
