@@ -20,9 +20,12 @@ use lab::{Audit, Lab, Namespace, Options, Pod, next_ipv4};
 use serde_json::json;
 use support::{Controller, Figure, argument, authorise, ms, number, report};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use zen_lead::kinds::{PodLite, SliceLite};
 use zen_lead::watch::{Change, WatchOptions, WatchStatus, follow};
+
+/// By then mirror and notice of a failover are done: they take some 5 ms.
+const AFTERMATH: Duration = Duration::from_millis(40);
 
 /// What ends the leadership in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,16 +211,20 @@ impl Bench {
         Ok(figure)
     }
 
-    /// What a failover and the way back cost, in requests and in processor time. Apart from the pairs: the controller
-    /// watches the floor's pods as well.
+    /// What a failover costs in requests, and in processor time until mirror and notice are done as well. Apart from the
+    /// pairs, for the controller watches the floor's pods, too; and without the way back, which is no failover.
     async fn cost(&mut self, loss: Loss, rounds: usize, figure: &mut Figure) -> Result<()> {
         let mark = self.audit.from_now();
-        let cpu = self.controller.cpu()?;
+        let mut cpu = Duration::ZERO;
         for _ in 0..rounds {
-            round(&self.ns, &mut self.seen, &mut self.ours, loss).await?;
+            let before = self.controller.cpu()?;
+            let (leader, _) = lose(&self.ns, &mut self.seen, &mut self.ours, loss).await?;
+            sleep(AFTERMATH).await;
+            cpu += self.controller.cpu()?.saturating_sub(before);
+            come_back(&self.ns, &mut self.seen, &mut self.ours, loss, &leader).await?;
+            sleep(AFTERMATH).await;
         }
         self.count_requests(&mark, rounds, figure).await?;
-        let cpu = self.controller.cpu()?.saturating_sub(cpu);
         figure.cpu_ms = Some(ms(cpu) / per(rounds));
         Ok(())
     }
@@ -262,6 +269,18 @@ async fn round(
     subject: &mut Subject,
     loss: Loss,
 ) -> Result<f64> {
+    let (leader, took) = lose(ns, seen, subject, loss).await?;
+    come_back(ns, seen, subject, loss, &leader).await?;
+    Ok(took)
+}
+
+/// Loses the leader, and waits until another one is published; returns who was lost, and the milliseconds.
+async fn lose(
+    ns: &Namespace,
+    seen: &mut mpsc::Receiver<Seen>,
+    subject: &mut Subject,
+    loss: Loss,
+) -> Result<(String, f64)> {
     let leader = subject.leader.clone();
     let pod = subject.pods.get(&leader).with_context(|| format!("{leader} is no pod of {}", subject.name))?;
     let uid = pod.uid().to_owned();
@@ -287,20 +306,31 @@ async fn round(
             What::Pod { .. } | What::Slice { .. } | What::Other => {}
         }
     }
-    if loss == Loss::NotReady {
-        pod.ready().await?;
-    } else {
-        if loss == Loss::GracefullyDeleted {
-            delete(&api, &leader, 0).await?;
-        }
-        let pod = member(ns, &subject.name, &leader).await?;
-        subject.pods.insert(leader.clone(), pod);
-    }
-    let uid = subject.pods[&leader].uid().to_owned();
-    until_ready(seen, &uid).await?;
     let (Some(start), Some(moved)) = (seen_lost, moved) else { bail!("both were seen") };
     // Two watches have no common order: the slice may be seen a moment before the pod.
-    Ok(ms(moved.saturating_duration_since(start)) - ms(start.saturating_duration_since(moved)))
+    let took = ms(moved.saturating_duration_since(start)) - ms(start.saturating_duration_since(moved));
+    Ok((leader, took))
+}
+
+/// The pod that was lost is Ready again, or another one of its name.
+async fn come_back(
+    ns: &Namespace,
+    seen: &mut mpsc::Receiver<Seen>,
+    subject: &mut Subject,
+    loss: Loss,
+    lost: &str,
+) -> Result<()> {
+    if loss == Loss::NotReady {
+        subject.pods[lost].ready().await?;
+    } else {
+        if loss == Loss::GracefullyDeleted {
+            delete(&ns.api(), lost, 0).await?;
+        }
+        let pod = member(ns, &subject.name, lost).await?;
+        subject.pods.insert(lost.to_owned(), pod);
+    }
+    let uid = subject.pods[lost].uid().to_owned();
+    until_ready(seen, &uid).await
 }
 
 async fn delete(api: &Api<PodObject>, pod: &str, grace: u32) -> Result<()> {
