@@ -318,18 +318,18 @@ async fn come_back(
     seen: &mut mpsc::Receiver<Seen>,
     subject: &mut Subject,
     loss: Loss,
-    lost: &str,
+    former: &str,
 ) -> Result<()> {
     if loss == Loss::NotReady {
-        subject.pods[lost].ready().await?;
+        subject.pods[former].ready().await?;
     } else {
         if loss == Loss::GracefullyDeleted {
-            delete(&ns.api(), lost, 0).await?;
+            delete(&ns.api(), former, 0).await?;
         }
-        let pod = member(ns, &subject.name, lost).await?;
-        subject.pods.insert(lost.to_owned(), pod);
+        let pod = member(ns, &subject.name, former).await?;
+        subject.pods.insert(former.to_owned(), pod);
     }
-    let uid = subject.pods[lost].uid().to_owned();
+    let uid = subject.pods[former].uid().to_owned();
     until_ready(seen, &uid).await
 }
 
