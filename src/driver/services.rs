@@ -157,7 +157,6 @@ impl Driver {
         }
         let invalid = managed.settings.invalid.clone();
         let view = managed.view.clone();
-        let slices = managed.slice_names(&self.identity);
         let space = self.world.namespace(&key.namespace);
         managed.count(space.former_epoch(&key.name));
         space.index(&view.source.selector, &key.name);
@@ -167,12 +166,7 @@ impl Driver {
             self.send_notice(&Notice::invalid_configuration(invalid, None), &Regarding::from(&*view.source));
         }
         // What is there already: the slices first, for the leader Service makes the election begin.
-        for name in slices {
-            let slice = self.world.namespace(&key.namespace).slices.get(&*name).and_then(Kept::read);
-            if let Some(slice) = slice {
-                self.with(key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
-            }
-        }
+        self.show_slices(key);
         let place = Key { namespace: key.namespace.clone(), name: leader_service };
         match self.world.namespace(&key.namespace).services.get(&place.name).cloned() {
             Some(fact) => self.leader_service_seen(&place, &fact, fact.kept().and_then(Kept::read).as_ref()),
@@ -183,6 +177,17 @@ impl Driver {
         // At start the regular look is soon enough: what stands has been looked at before.
         if self.is_armed {
             self.submit(key, generation, errand, request);
+        }
+    }
+
+    /// Tells what the watch has shown of this Service's slices.
+    fn show_slices(&mut self, key: &Key) {
+        let names = self.managed(key).map(|managed| managed.slice_names(&self.identity)).unwrap_or_default();
+        for name in names {
+            let slice = self.world.namespace(&key.namespace).slices.get(&*name).and_then(Kept::read);
+            if let Some(slice) = slice {
+                self.with(key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
+            }
         }
     }
 
@@ -234,13 +239,7 @@ impl Driver {
             self.step(key, event);
         }
         // Labels and owner may differ now from what the slices carry.
-        let names = self.managed(key).map(|managed| managed.slice_names(&self.identity)).unwrap_or_default();
-        for name in names {
-            let slice = self.world.namespace(&key.namespace.clone()).slices.get(&*name).and_then(Kept::read);
-            if let Some(slice) = slice {
-                self.with(key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
-            }
-        }
+        self.show_slices(key);
         self.with(key, |managed, _, _| managed.reconsider());
         // A second family may have gone.
         self.sweep_name(&key.namespace, &name);
