@@ -21,6 +21,7 @@ mod access;
 mod audit;
 mod build;
 mod bulk;
+mod collector;
 mod component;
 mod connection;
 mod controlplane;
@@ -38,13 +39,16 @@ mod ports;
 mod process;
 mod services;
 mod slices;
+mod span;
 mod token;
+mod trace;
 
 use std::time::Duration;
 
 pub use access::{Account, rotate};
 pub use audit::{Audit, Entry};
 pub use build::Assets;
+pub use collector::{Collector, ExportRequest, Mode};
 pub use component::Component;
 pub use connection::{Authority, Connection, Token, client, client_from};
 pub use controlplane::{ADMIN, ControlPlane, Options};
@@ -60,6 +64,8 @@ pub use process::{Process, is_alive, last_lines};
 pub use rustix::process::Signal;
 pub use services::{Service, ServiceBuilder};
 pub use slices::{SERVICE_NAME, Slices, leader_of, until, until_object};
+pub use span::{Attributes, Kind, Link, Span, SpanEvent, Status};
+pub use trace::Trace;
 
 /// So many seconds.
 #[must_use]

@@ -1,0 +1,4 @@
+//! What receives traces, against the exporter that the controller uses.
+
+mod collector;
+mod sender;
