@@ -21,6 +21,8 @@ mod access;
 mod audit;
 mod build;
 mod bulk;
+mod chromium;
+mod collector;
 mod component;
 mod connection;
 mod controlplane;
@@ -31,6 +33,7 @@ mod history;
 mod lab;
 mod manifests;
 mod packets;
+mod phoenix;
 mod pki;
 mod pod;
 mod pods;
@@ -38,13 +41,17 @@ mod ports;
 mod process;
 mod services;
 mod slices;
+mod span;
 mod token;
+mod trace;
 
 use std::time::Duration;
 
 pub use access::{Account, rotate};
 pub use audit::{Audit, Entry};
 pub use build::Assets;
+pub use chromium::Chromium;
+pub use collector::{Collector, ExportRequest, Mode};
 pub use component::Component;
 pub use connection::{Authority, Connection, Token, client, client_from};
 pub use controlplane::{ADMIN, ControlPlane, Options};
@@ -53,6 +60,7 @@ pub use history::{Change, History, Revision};
 pub use lab::{Lab, Namespace};
 pub use manifests::{apply_yaml, documents};
 pub use packets::{PacketDrop, client_ports};
+pub use phoenix::Phoenix;
 pub use pod::Pod;
 pub use pods::{FINALIZER, PodBuilder, next_ipv4, next_ipv6, pod};
 pub use ports::free as free_port;
@@ -60,6 +68,8 @@ pub use process::{Process, is_alive, last_lines};
 pub use rustix::process::Signal;
 pub use services::{Service, ServiceBuilder};
 pub use slices::{SERVICE_NAME, Slices, leader_of, until, until_object};
+pub use span::{Attributes, Kind, Link, Span, SpanEvent, Status};
+pub use trace::Trace;
 
 /// So many seconds.
 #[must_use]

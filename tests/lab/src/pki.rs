@@ -1,4 +1,4 @@
-//! The keys of one control plane: an own authority, so that clients verify for real, as they do in production.
+//! The keys of the lab's servers: an own authority for each, so that clients verify for real, as they do in production.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,35 +28,51 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn create(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
-        let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "zen-lead lab");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let authority_key = KeyPair::generate()?;
-        let ca_pem = authority.self_signed(&authority_key)?.pem();
-        let issuer = Issuer::new(authority, authority_key);
-
-        let mut server = CertificateParams::new(SERVER_NAMES.map(String::from))?;
-        server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-        server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let server_key = KeyPair::generate()?;
-        let certificate = server.signed_by(&server_key, &issuer)?;
-
+        let server = ServerKeys::create("kube-apiserver", &SERVER_NAMES)?;
         let keys = Self {
             ca_file: directory.join("ca.crt"),
             certificate: directory.join("server.crt"),
             private_key: directory.join("server.key"),
             token_private_key: directory.join("token.key"),
             token_public_key: directory.join("token.pub"),
-            ca_pem,
+            ca_pem: server.authority,
         };
         fs::write(&keys.ca_file, &keys.ca_pem)?;
-        fs::write(&keys.certificate, certificate.pem())?;
-        fs::write(&keys.private_key, server_key.serialize_pem())?;
+        fs::write(&keys.certificate, server.certificate)?;
+        fs::write(&keys.private_key, server.private_key)?;
         let token_key = KeyPair::generate()?;
         fs::write(&keys.token_private_key, token_key.serialize_pem())?;
         fs::write(&keys.token_public_key, token_key.public_key_pem())?;
         Ok(keys)
+    }
+}
+
+/// A server's keys, as PEM, with an authority made for them alone.
+#[derive(Debug)]
+pub(crate) struct ServerKeys {
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    pub(crate) private_key: String,
+}
+
+impl ServerKeys {
+    /// For a server that is reached under these names.
+    pub(crate) fn create(common_name: &str, names: &[&str]) -> Result<Self> {
+        let mut authority = CertificateParams::default();
+        authority.distinguished_name.push(DnType::CommonName, "zen-lead lab");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority_key = KeyPair::generate()?;
+        let authority_pem = authority.self_signed(&authority_key)?.pem();
+        let issuer = Issuer::new(authority, authority_key);
+
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut server = CertificateParams::new(names)?;
+        server.distinguished_name.push(DnType::CommonName, common_name);
+        server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let server_key = KeyPair::generate()?;
+        let certificate = server.signed_by(&server_key, &issuer)?.pem();
+        Ok(Self { authority: authority_pem, certificate, private_key: server_key.serialize_pem() })
     }
 }
