@@ -54,10 +54,22 @@ impl Stage {
 
     /// A stage on a control plane of the test's own.
     pub async fn on(lab: &Lab, purpose: &str, arguments: &[&str]) -> Result<Self> {
+        Self::set(lab, purpose, &[], arguments).await
+    }
+
+    /// The same with variables for the controller.
+    pub async fn set(
+        lab: &Lab,
+        purpose: &str,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let audit = lab.control_plane.audit().from_now();
         let ns = lab.namespace(purpose).await?;
         let account = authorise(&ns).await?;
-        let controller = Controller::in_namespace(&ns, &account, arguments).await?;
+        let kubeconfig = account.kubeconfig().await?;
+        let all = [&["--namespace", ns.name()], arguments].concat();
+        let controller = Controller::start_with(&kubeconfig, ns.name(), variables, &all)?;
         controller.until_ready().await?;
         Ok(Self { ns, account, controller, audit })
     }
@@ -190,19 +202,39 @@ impl Controller {
 
     /// One with this kubeconfig and these arguments; not ready yet. `name` names its log.
     pub fn start(kubeconfig: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
-        let mut all = vec!["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"];
-        all.extend(arguments);
-        Self::start_as(kubeconfig, name, &all)
+        Self::start_with(kubeconfig, name, &[], arguments)
+    }
+
+    /// The same with variables.
+    pub fn start_with(
+        kubeconfig: &Path,
+        name: &str,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let usual = ["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"];
+        Self::spawn(kubeconfig, name, variables, &[&usual, arguments].concat())
     }
 
     /// One with just this command line, but for the kubeconfig and the address of its probes.
     pub fn start_as(kubeconfig: &Path, name: &str, command_line: &[&str]) -> Result<Self> {
+        Self::spawn(kubeconfig, name, &[], command_line)
+    }
+
+    fn spawn(
+        kubeconfig: &Path,
+        name: &str,
+        variables: &[(&str, &str)],
+        command_line: &[&str],
+    ) -> Result<Self> {
         let health = lab::free_port()?;
         let log = kubeconfig.with_file_name(format!("{name}-{health}.log"));
-        let mut all: Vec<String> = command_line.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut all: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        all.push(env!("CARGO_BIN_EXE_zen-lead").to_owned());
+        all.extend(command_line.iter().map(|argument| (*argument).to_owned()));
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        let process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_zen-lead")), &all, &log)?;
+        let process = Process::spawn(Path::new("/usr/bin/env"), &all, &log)?;
         Ok(Self { process: Some(process), health, log })
     }
 

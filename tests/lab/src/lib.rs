@@ -69,6 +69,7 @@ pub use rustix::process::Signal;
 pub use services::{Service, ServiceBuilder};
 pub use slices::{SERVICE_NAME, Slices, leader_of, until, until_object};
 pub use span::{Attributes, Kind, Link, Span, SpanEvent, Status};
+pub use tonic::Code;
 pub use trace::Trace;
 
 /// So many seconds.
