@@ -18,6 +18,7 @@
 //! ```
 
 mod access;
+mod assets;
 mod audit;
 mod build;
 mod bulk;
@@ -36,6 +37,7 @@ mod pod;
 mod pods;
 mod ports;
 mod process;
+mod promtool;
 mod services;
 mod slices;
 mod token;
@@ -43,8 +45,8 @@ mod token;
 use std::time::Duration;
 
 pub use access::{Account, rotate};
+pub use assets::Assets;
 pub use audit::{Audit, Entry};
-pub use build::Assets;
 pub use component::Component;
 pub use connection::{Authority, Connection, Token, client, client_from};
 pub use controlplane::{ADMIN, ControlPlane, Options};
@@ -57,6 +59,7 @@ pub use pod::Pod;
 pub use pods::{FINALIZER, PodBuilder, next_ipv4, next_ipv6, pod};
 pub use ports::free as free_port;
 pub use process::{Process, is_alive, last_lines};
+pub use promtool::Promtool;
 pub use rustix::process::Signal;
 pub use services::{Service, ServiceBuilder};
 pub use slices::{SERVICE_NAME, Slices, leader_of, until, until_object};
