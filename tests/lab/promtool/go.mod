@@ -1,5 +1,5 @@
-// The lab's promtool, which checks what deploy/monitoring holds. tests/lab/src/promtool.rs builds it.
-module zen-lead/tests/lab/promtool
+// The lab's promtool; no code of our own. tests/lab/src/promtool.rs builds it.
+module promtool
 
 go 1.26.0
 
