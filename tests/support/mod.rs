@@ -12,6 +12,7 @@
 
 mod acts;
 mod faults;
+mod named;
 mod record;
 mod store;
 
@@ -27,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
 pub use acts::Written;
+pub use named::{named_in, named_metrics};
 pub use record::{ENABLED, SOURCE_SERVICE, leaders};
 
 /// How long anything may take that should take milliseconds: long enough for a machine that is busy with other
