@@ -198,10 +198,8 @@ impl Metrics {
         self.counted(key, |counts| counts.decided(took, is_ok));
     }
 
-    /// Something that was done for this Service failed, in the words of [`Failure::category`]; other words count as
-    /// `other`, so that their number stays bounded.
-    ///
-    /// [`Failure::category`]: crate::failure::Failure::category
+    /// Something that was done for this Service failed. The words are those by which failures of requests are
+    /// classified; others count as `other`, so that their number stays bounded.
     pub fn erred(&self, key: &Key, error_type: &str) {
         self.counted(key, |counts| counts.erred(error_type));
     }

@@ -6,7 +6,8 @@ use machine::Cause;
 
 use super::histogram::Buckets;
 
-/// The causes, in the order in which they are shown.
+/// The causes, in the order in which they are declared and shown. Whoever adds one is sent here by the compiler, from
+/// [`is_everyday`].
 pub(super) const CAUSES: [Cause; 17] = [
     Cause::FirstElection,
     Cause::Recovery,

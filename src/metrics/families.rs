@@ -49,13 +49,16 @@ impl Family {
     }
 }
 
+/// A gauge of a namespace.
+type Sum = fn(&Tally) -> u64;
+
 /// A gauge of a Service.
 pub(super) struct OfService {
     pub(super) family: Family,
     /// Its value at this moment; none: there is no such series now.
     pub(super) value: fn(&Gauges, Timestamp) -> Option<Value>,
     /// What the namespace has in aggregate detail, where that means something.
-    pub(super) sum: Option<fn(&Tally) -> u64>,
+    pub(super) sum: Option<Sum>,
 }
 
 /// A gauge's value, written the short way if it is whole.
@@ -225,7 +228,7 @@ pub(super) const RECONCILIATION: Family = Family::histogram(
 );
 
 /// The gauges of a namespace.
-pub(super) const OF_NAMESPACE: [(Family, fn(&Tally) -> u64); 3] = [
+pub(super) const OF_NAMESPACE: [(Family, Sum); 3] = [
     (
         Family::gauge(
             "leader_services_total",

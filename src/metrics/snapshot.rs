@@ -38,22 +38,19 @@ pub(super) struct Snapshot {
 impl Metrics {
     /// Copies everything.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let mut services = match self.shared.detail {
+        let services = match self.shared.detail {
             MetricsDetail::Service => self.copied(
                 |state| &state.services,
                 |key, service| Some((key.clone(), service.gauges, Counts::clone(service.counts.as_deref()?))),
             ),
             MetricsDetail::Aggregate => Vec::new(),
         };
-        let mut spaces = self.copied(
+        let spaces = self.copied(
             |state| &state.spaces,
             |name, space| Some((name.clone(), space.tally.clone(), space.counts.as_deref().cloned())),
         );
-        services.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-        spaces.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-        // Who opted out and in again meanwhile may have been copied in both places; a series must be there once.
-        services.dedup_by(|(one, ..), (other, ..)| one == other);
-        spaces.dedup_by(|(one, ..), (other, ..)| one == other);
+        let services = ordered(services, |(key, ..)| key);
+        let spaces = ordered(spaces, |(name, ..)| name);
         let (writes, calls, depths) = {
             let state = self.state();
             (state.writes.clone(), state.calls.clone(), state.depths.clone())
@@ -92,5 +89,24 @@ impl Metrics {
             *age = watch.idle_for().max(*age);
         }
         longest
+    }
+}
+
+/// In order, and each once: who opted out and in again meanwhile may have been copied in both places, and a text with a
+/// series that is there twice is refused as a whole.
+fn ordered<T, K: Ord>(mut copies: Vec<T>, key: fn(&T) -> &K) -> Vec<T> {
+    copies.sort_unstable_by(|one, other| key(one).cmp(key(other)));
+    copies.dedup_by(|one, other| key(one) == key(other));
+    copies
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_was_copied_in_two_places_is_there_once() {
+        let copies = vec![("b", 1), ("a", 2), ("b", 3)];
+        let names: Vec<_> =
+            super::ordered(copies, |(name, _)| name).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b"]);
     }
 }
