@@ -110,7 +110,7 @@ fn every_family_says_what_it_is() {
 #[tokio::test(start_paused = true)]
 async fn the_process_shows_its_watches_its_calls_and_itself() {
     let health = Health::new();
-    let [young, old] = ["shop/pods", "ops/pods"].map(|name| health.watch(name));
+    let [old, young] = ["shop/pods", "ops/pods"].map(|name| health.watch(name));
     let services = health.watch("services");
     let metrics = metrics_of(MetricsDetail::Service, &health);
     advance(10 * SECOND).await;
