@@ -64,8 +64,8 @@ const OPEN_METRICS: HeaderValue =
 /// All metrics of the process. Cheap to clone; clones share them.
 ///
 /// Every method may be called at any time and returns at once. What is told of a Service before
-/// [`service_is`](Self::service_is) or after [`forget`](Self::forget) is counted nowhere, so that no call can bring
-/// back the series of a Service that opted out.
+/// [`service_is`](Self::service_is) or after [`forget`](Self::forget) makes no series with its name, so that no call
+/// can bring back those of a Service that opted out.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     shared: Arc<Shared>,
