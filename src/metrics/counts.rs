@@ -75,9 +75,9 @@ pub enum Counter {
     PortResolutionFailure,
     /// A leader was looked for among the pods.
     LeaderSelection,
-    /// The leader stayed although another pod is better in rank.
+    /// Pods were looked at, and the leader stayed.
     StickyHit,
-    /// The leader did not stay when its Service was looked at.
+    /// Pods were looked at, and the leader did not stay.
     StickyMiss,
     /// Something that had failed was tried again.
     Retry,

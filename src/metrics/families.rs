@@ -175,11 +175,11 @@ pub(super) const fn of_counter(counter: Counter) -> Family {
         ),
         Counter::StickyHit => Family::counter(
             "sticky_leader_hits",
-            "Decisions by which the leader stayed leader; grows with each.",
+            "Decisions by which a leader stayed leader; grows with each.",
         ),
         Counter::StickyMiss => Family::counter(
             "sticky_leader_misses",
-            "Decisions by which the leader did not stay leader; grows with each.",
+            "Decisions by which a leader did not stay leader; grows with each.",
         ),
         Counter::Retry => {
             Family::counter("retry_attempts", "Requests sent again after a failure; grows with each.")
