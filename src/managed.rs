@@ -55,11 +55,11 @@ pub(crate) struct Identity {
 
 /// A namespace and a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
+pub struct Key {
     /// The namespace.
-    pub(crate) namespace: Arc<str>,
+    pub namespace: Arc<str>,
     /// The source Service's name.
-    pub(crate) name: Arc<str>,
+    pub name: Arc<str>,
 }
 
 impl std::fmt::Display for Key {
