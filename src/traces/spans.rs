@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use http::Uri;
-use machine::{Epoch, Micros, Phase};
+use machine::{Epoch, Phase};
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 
-use crate::failover::{Call, Failover, Http, Ids, Outcome, Purpose, Stay, Who};
+use crate::failover::{Call, Failover, Http, Ids, Outcome, Purpose, Stay, Who, millis};
 
 /// The root span's name.
 pub(super) const ROOT: &str = "failover";
@@ -308,10 +308,6 @@ fn new_id() -> SpanId {
 
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn millis(micros: Micros) -> f64 {
-    std::time::Duration::from_micros(micros.0).as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

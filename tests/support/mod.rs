@@ -190,6 +190,7 @@ pub fn listed_rights() -> Result<BTreeSet<(String, String)>> {
 pub struct Controller {
     process: Option<Process>,
     health: u16,
+    metrics: u16,
     log: PathBuf,
 }
 
@@ -214,11 +215,11 @@ impl Controller {
         variables: &[(&str, &str)],
         arguments: &[&str],
     ) -> Result<Self> {
-        let usual = ["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"];
+        let usual = ["run", "--log-level=info,zen_lead=debug"];
         Self::spawn(kubeconfig, name, variables, &[&usual, arguments].concat())
     }
 
-    /// One with just this command line, but for the kubeconfig and the address of its probes.
+    /// One with just this command line, but for the kubeconfig and the addresses of its probes and metrics.
     pub fn start_as(kubeconfig: &Path, name: &str, command_line: &[&str]) -> Result<Self> {
         Self::spawn(kubeconfig, name, &[], command_line)
     }
@@ -229,15 +230,18 @@ impl Controller {
         variables: &[(&str, &str)],
         command_line: &[&str],
     ) -> Result<Self> {
-        let health = lab::free_port()?;
+        let (health, metrics) = (lab::free_port()?, lab::free_port()?);
         let log = kubeconfig.with_file_name(format!("{name}-{health}.log"));
         let mut all: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
         all.push(env!("CARGO_BIN_EXE_zen-lead").to_owned());
         all.extend(command_line.iter().map(|argument| (*argument).to_owned()));
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
+        if !command_line.iter().any(|argument| argument.contains("metrics-bind-address")) {
+            all.push(format!("--metrics-bind-address=127.0.0.1:{metrics}"));
+        }
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
         let process = Process::spawn(Path::new("/usr/bin/env"), &all, &log)?;
-        Ok(Self { process: Some(process), health, log })
+        Ok(Self { process: Some(process), health, metrics, log })
     }
 
     pub fn process(&self) -> Result<&Process> {
@@ -274,8 +278,31 @@ impl Controller {
 
     /// The answer of `/readyz` or `/healthz`: status line and body.
     pub async fn probe(&self, path: &str) -> Result<String> {
+        Self::get(self.health, path).await
+    }
+
+    /// A scrape of its metrics, with the head of the answer.
+    pub async fn scrape(&self) -> Result<String> {
+        Self::get(self.metrics, "/metrics").await
+    }
+
+    /// Waits until a scrape is as wanted.
+    pub async fn until_scraped(&self, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let deadline = Instant::now() + SOON;
+        let mut often = interval(Duration::from_millis(10));
+        loop {
+            often.tick().await;
+            let scrape = self.scrape().await?;
+            if wanted(&scrape) {
+                return Ok(scrape);
+            }
+            ensure!(Instant::now() < deadline, "the metrics are not as wanted:\n{scrape}");
+        }
+    }
+
+    async fn get(port: u16, path: &str) -> Result<String> {
         let ask = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.health)).await?;
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
             let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
