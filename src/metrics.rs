@@ -22,7 +22,15 @@
 //!
 //! Nothing but a wait of some microseconds: everything lies behind one lock, which the deciding task takes for some
 //! hundred nanoseconds at a time. A scrape copies a few Services under it, lets it go, and takes it again for the next
-//! few; it makes text of the copies afterwards, on a thread on which nobody else waits.
+//! few; it makes text of the copies afterwards, on a thread on which nobody else waits. Measured by `benches/scrape.rs`
+//! on 2 cores: a failover that is counted while scrapes run takes 0.6 us (p99 1.4 us) instead of 0.3 us (0.8 us).
+//!
+//! | Services | detail | one scrape | text | memory of a Service |
+//! |---|---|---|---|---|
+//! | 1,000 | service | 5 ms | 3.4 MiB | 590 bytes |
+//! | 10,000 | service | 84 ms | 34 MiB | 630 bytes |
+//! | 1,000 | aggregate | 0.1 ms | 83 KiB | 200 bytes |
+//! | 10,000 | aggregate | 0.8 ms | 550 KiB | 250 bytes |
 
 mod counts;
 mod encode;
