@@ -79,6 +79,8 @@ fn arguments() -> Arguments {
     Arguments {
         rounds: 1,
         keep: false,
+        traces: false,
+        screenshot: None,
         kubeconfig: None,
         context: None,
         controller: Some(env!("CARGO_BIN_EXE_zen-lead").into()),

@@ -21,6 +21,13 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How often a long build says that it is still at it.
 const WORD_EVERY: Duration = Duration::from_secs(15);
 
+/// What to run.
+pub(super) struct Program {
+    pub(super) path: PathBuf,
+    /// Where traces go to, if they are wanted.
+    pub(super) endpoint: Option<String>,
+}
+
 /// `zen-lead run` as a process.
 pub(super) struct Controller {
     process: Process,
@@ -90,7 +97,7 @@ fn executable(line: &str) -> Option<PathBuf> {
 impl Controller {
     /// Starts it; its log goes into `folder`.
     pub(super) fn start(
-        program: &Path,
+        program: &Program,
         kubeconfig: &Path,
         folder: &Path,
         arguments: &[String],
@@ -106,7 +113,21 @@ impl Controller {
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
         all.extend_from_slice(arguments);
-        Ok(Self { process: Process::spawn(program, &all, &log)?, health, log })
+        let process = match &program.endpoint {
+            None => Process::spawn(&program.path, &all, &log)?,
+            Some(endpoint) => {
+                // Nothing else that the user's environment says of traces: these are for our own pages.
+                let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+                let names = names.filter(|name| name.starts_with("OTEL_"));
+                let mut arguments: Vec<String> = names.map(|name| format!("--unset={name}")).collect();
+                arguments.push(format!("OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}"));
+                arguments
+                    .push(program.path.to_str().context("the controller's path is not UTF-8")?.to_owned());
+                arguments.append(&mut all);
+                Process::spawn(Path::new("/usr/bin/env"), &arguments, &log)?
+            }
+        };
+        Ok(Self { process, health, log })
     }
 
     /// Returns when it says that it is ready.
