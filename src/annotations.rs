@@ -40,6 +40,9 @@ pub const PAUSED: &str = "zen-lead.io/paused";
 /// On the source Service: hand over to this pod.
 pub const SWITCHOVER_TO: &str = "zen-lead.io/switchover-to";
 
+/// On the source Service: what a failover may take.
+pub const FAILOVER_BUDGET: &str = "zen-lead.io/failover-budget";
+
 /// On pods: higher leads first.
 pub const PRIORITY: &str = "zen-lead.io/priority";
 /// On pods: never leads, if `true`.
@@ -79,6 +82,8 @@ pub struct Settings {
     pub pause: Option<Pause>,
     /// A handover is asked for.
     pub switchover: Option<Switchover>,
+    /// What a failover may take, if this Service has a budget of its own.
+    pub failover_budget: Option<Micros>,
     /// What could not be understood.
     pub invalid: Vec<Invalid>,
 }
@@ -136,6 +141,7 @@ pub fn parse(annotations: &BTreeMap<String, String>, source: &str) -> Settings {
         ports_mode: read.value(PORTS_MODE, "all", ports_mode).unwrap_or_default(),
         pause: read.value(PAUSED, "false", pause).flatten(),
         switchover: read.value(SWITCHOVER_TO, "no switchover", switchover),
+        failover_budget: read.value(FAILOVER_BUDGET, "--failover-budget", budget),
         invalid: read.invalid,
     }
 }
@@ -233,6 +239,14 @@ fn boolean(value: &str) -> Result<bool, Why> {
 
 fn priority(value: &str) -> Result<i32, Why> {
     value.parse().map_err(|_| "it is not a whole number between -2147483648 and 2147483647")
+}
+
+/// What a failover may take, as annotation and flag have it.
+pub(crate) fn budget(value: &str) -> Result<Micros, Why> {
+    match duration::parse(value)? {
+        Micros::ZERO => Err("no failover takes no time at all"),
+        budget => Ok(budget),
+    }
 }
 
 fn failback(value: &str) -> Result<Failback, Why> {

@@ -27,6 +27,7 @@ use crate::failure::{Failure, Kind};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
 
 use call::{Call, Metadata};
+pub(crate) use call::{Exchange, Parent};
 
 /// Every publication has this long. A healthy API server answers in 4 ms; one that does not answer in a second
 /// is asked again on what may be another connection.
@@ -115,6 +116,16 @@ pub(crate) struct Order<T> {
     pub(crate) namespace: String,
     /// The request.
     pub(crate) request: Request,
+    /// The span that the API server shall take for the parent of its own.
+    pub(crate) parent: Option<Parent>,
+}
+
+impl<T> Order<T> {
+    /// An order that is in nobody's trace.
+    #[must_use]
+    pub(crate) const fn new(purpose: T, namespace: String, request: Request) -> Self {
+        Self { purpose, namespace, request, parent: None }
+    }
 }
 
 /// The answer to an order; every order gets one.
@@ -130,11 +141,23 @@ pub(crate) struct Answer<T> {
     pub(crate) is_write: bool,
     /// What came of it.
     pub(crate) result: Result<Reply, Failure>,
-    /// How long it waited for its turn, and how long the API server took.
-    pub(crate) waited: Duration,
-    /// How long the API server took.
-    pub(crate) took: Duration,
+    /// When it was ordered.
+    pub(crate) ordered: Instant,
+    /// When it was its turn.
+    pub(crate) begun: Instant,
+    /// When it was answered.
+    pub(crate) ended: Instant,
+    /// The last HTTP request that it came to.
+    pub(crate) exchange: Option<Exchange>,
     lane: LaneName,
+}
+
+impl<T> Answer<T> {
+    /// A word for what came of it: `ok`, or the kind of failure.
+    #[must_use]
+    pub(crate) fn outcome(&self) -> &'static str {
+        self.result.as_ref().map_or_else(Failure::category, |_| "ok")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,39 +283,43 @@ impl<T: Send + 'static> Apply<T> {
     }
 
     fn drop_notice(&mut self, order: Order<T>) {
-        let Order { purpose, namespace, request } = order;
+        let Order { purpose, namespace, request, .. } = order;
         let (what, lane) = (request.what(), request.lane());
         let result = Err(Failure::dropped(NOTICES_WAITING));
-        let (waited, took) = (Duration::ZERO, Duration::ZERO);
+        let now = Instant::now();
         self.dropped.push_back(Answer {
             purpose,
             namespace,
             what,
             is_write: true,
             result,
-            waited,
-            took,
+            ordered: now,
+            begun: now,
+            ended: now,
+            exchange: None,
             lane,
         });
     }
 
-    fn start(&mut self, lane: LaneName, since: Instant, order: Order<T>) {
+    fn start(&mut self, lane: LaneName, ordered: Instant, order: Order<T>) {
         let (client, dry_run) = (self.client.clone(), self.dry_run);
-        let waited = since.elapsed();
+        let begun = Instant::now();
         self.lane(lane).in_flight += 1;
         self.running.spawn(async move {
-            let Order { purpose, namespace, request } = order;
-            let begun = Instant::now();
+            let Order { purpose, namespace, request, parent } = order;
             let (what, is_write) = (request.what(), request.is_write());
+            let mut call = Call::new(&client, &namespace, parent);
             let result = if dry_run && is_write {
                 info!(dry_run, namespace, "would send: {request}");
                 Ok(request.pretend())
             } else if request.is_notice() {
-                request.insist(&client, &namespace).await
+                request.insist(&mut call).await
             } else {
-                request.send(&client, &namespace).await
+                request.send(&mut call).await
             };
-            Answer { purpose, namespace, what, is_write, result, waited, took: begun.elapsed(), lane }
+            let exchange = call.into_exchange();
+            let ended = Instant::now();
+            Answer { purpose, namespace, what, is_write, result, ordered, begun, ended, exchange, lane }
         });
     }
 }
@@ -369,11 +396,11 @@ impl Request {
 
     /// Sends it once or, if that may have failed by chance, a few times. Only for what a repeat does no harm to: a
     /// notice's name follows from what it says and when.
-    async fn insist(&self, client: &kube::Client, namespace: &str) -> Result<Reply, Failure> {
+    async fn insist(&self, call: &mut Call<'_>) -> Result<Reply, Failure> {
         let mut pauses = NOTICE_PAUSES.into_iter();
         loop {
             let is_repeat = pauses.len() < NOTICE_PAUSES.len();
-            let failure = match self.send(client, namespace).await {
+            let failure = match self.send(call).await {
                 // The one before did arrive.
                 Err(failure) if is_repeat && failure.kind == Kind::Exists => return Ok(Reply::Done),
                 Err(failure) => failure,
@@ -391,16 +418,15 @@ impl Request {
         }
     }
 
-    async fn send(&self, client: &kube::Client, namespace: &str) -> Result<Reply, Failure> {
+    async fn send(&self, call: &mut Call<'_>) -> Result<Reply, Failure> {
         let limit = self.time_limit();
-        match timeout(limit, self.ask(client, namespace)).await {
+        match timeout(limit, self.ask(call)).await {
             Ok(result) => result.map_err(|error| Failure::of(&error)),
             Err(_) => Err(Failure::timeout(limit)),
         }
     }
 
-    async fn ask(&self, client: &kube::Client, namespace: &str) -> Result<Reply, kube::Error> {
-        let call = Call::new(client, namespace);
+    async fn ask(&self, call: &mut Call<'_>) -> Result<Reply, kube::Error> {
         match self {
             Self::CreateSlice(slice) => Ok(Reply::Slice(call.create(&**slice).await?)),
             Self::ReplaceSlice(slice) => Ok(Reply::Slice(call.replace(&**slice).await?)),

@@ -23,8 +23,22 @@ impl Clock {
     /// The time now.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
-        let since_epoch = self.wall + self.started.elapsed();
+        self.timestamp(Instant::now())
+    }
+
+    /// The moment at which something happened since this clock was started.
+    #[must_use]
+    pub(crate) fn timestamp(&self, at: Instant) -> Timestamp {
+        let since_epoch = self.wall + at.saturating_duration_since(self.started);
         Timestamp(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// By how many microseconds the wall clock is ahead by now, because somebody has set it.
+    #[must_use]
+    pub(crate) fn wall_ahead(&self) -> i64 {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = i64::try_from(wall.as_micros()).unwrap_or(i64::MAX);
+        wall.saturating_sub_unsigned(self.now().0)
     }
 
     /// When `at` will be; at once if it is over.

@@ -10,6 +10,7 @@ use std::{
     fmt,
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 use clap::{
@@ -17,6 +18,8 @@ use clap::{
     builder::BoolishValueParser,
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use crate::annotations;
 
 /// Where Kubernetes puts the namespace of the pod's service account.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -64,7 +67,13 @@ Examples:
   zen-lead -metrics-bind-address=:8080 -health-probe-bind-address=:8081
 
 Every flag of `run` has an environment variable: --log-level is ZEN_LEAD_LOG, the others are
-ZEN_LEAD_ and the flag's name, --dry-run is ZEN_LEAD_DRY_RUN. The flag wins.";
+ZEN_LEAD_ and the flag's name, --dry-run is ZEN_LEAD_DRY_RUN. The flag wins.
+
+Each failover is a trace, sent to the OTLP/gRPC receiver of OTEL_EXPORTER_OTLP_ENDPOINT (none: no
+traces). Also heeded, as OpenTelemetry defines them, with _TRACES_ after OTLP or without:
+OTEL_EXPORTER_OTLP_HEADERS, _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY, _TIMEOUT, _INSECURE,
+_PROTOCOL (grpc); OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and _SAMPLER_ARG,
+OTEL_TRACES_EXPORTER (otlp, none), OTEL_SDK_DISABLED.";
 
 /// The command line of the `zen-lead` binary.
 #[derive(Debug, Clone, Parser)]
@@ -131,6 +140,15 @@ pub struct RunArgs {
     // 128 gained nothing.
     #[arg(long, env = "ZEN_LEAD_MAX_WRITES_IN_FLIGHT", value_name = "N", default_value = "48", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub max_writes_in_flight: u16,
+
+    /// What a failover may take, from the first fact to the acknowledgement, before people are told; a Service's own
+    /// annotation zen-lead.io/failover-budget wins
+    #[arg(long, env = "ZEN_LEAD_FAILOVER_BUDGET", value_name = "DURATION", default_value = "5s", value_parser = budget)]
+    pub failover_budget: Duration,
+
+    /// Tell the API server which trace its requests belong to (header traceparent), for one that traces itself
+    #[arg(long, env = "ZEN_LEAD_PROPAGATE_TO_APISERVER", value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    pub propagate_to_apiserver: bool,
 
     /// How log lines look
     #[arg(long, env = "ZEN_LEAD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -393,6 +411,11 @@ fn object_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// A duration as annotations have it.
+fn budget(text: &str) -> Result<Duration, &'static str> {
+    annotations::budget(text).map(|budget| Duration::from_micros(budget.0))
+}
+
 /// Checks a filter here, where the answer is usage and exit 2, not later.
 fn log_filter(text: &str) -> Result<String, String> {
     text.parse::<Targets>().map_err(|error| error.to_string())?;
@@ -443,7 +466,8 @@ mod tests {
         assert_eq!(run.log_format, LogFormat::Text);
         assert_eq!(run.namespaces, Vec::<String>::new());
         assert_eq!(run.ignored_warning(), None);
-        assert!(!run.dry_run && !run.exit_on_start_error);
+        assert_eq!(run.failover_budget, Duration::from_secs(5));
+        assert!(!run.dry_run && !run.exit_on_start_error && !run.propagate_to_apiserver);
     }
 
     #[test]
@@ -504,6 +528,8 @@ mod tests {
             ("--metrics-bind-address=:99999", "no port"),
             ("--max-writes-in-flight=0", "1..=512"),
             ("--instance=zen-lead", "NAMESPACE/NAME"),
+            ("--failover-budget=soon", "not a duration"),
+            ("--failover-budget=0s", "no time at all"),
             ("--log-level=info,=x=y", "--log-level"),
             ("--leader-election-id=Lead", "lower-case"),
             ("frobnicate", "unrecognized subcommand"),

@@ -6,6 +6,7 @@ mod failures;
 mod gate;
 mod leftovers;
 mod pods;
+mod report;
 mod services;
 mod slices;
 
@@ -15,21 +16,24 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use machine::{Cause, Epoch, Event, Timestamp, Transition, Version};
+use machine::{Cause, Event, Micros, Timestamp, Version};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use self::failures::Failures;
 use self::leftovers::{Leftover, Unswept};
-use crate::apply::{Answer, Apply, Order, Reply, Request};
+use self::report::Moved;
+use crate::apply::{Answer, Apply, Order, Parent, Reply, Request};
 use crate::clock::Clock;
+use crate::failover::{Call, Ids};
 use crate::failure::{Failure, Kind};
 use crate::health::Health;
 use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::notice::{self, Notice, Regarding};
 use crate::rows::PodRow;
+use crate::traces::Tracer;
 use crate::watch::Change;
 use crate::world::{ServiceFact, World};
 
@@ -111,6 +115,15 @@ impl Scope {
     }
 }
 
+/// What is made of failovers besides decisions.
+#[derive(Clone, Debug)]
+pub(crate) struct Telemetry {
+    /// Makes their traces, if somebody wants them.
+    pub(crate) tracer: Option<Tracer>,
+    /// What each may take, unless its Service says something else.
+    pub(crate) budget: Micros,
+}
+
 /// Lists in progress, of the watches of one scope. Each is put in place as a whole, so that nothing is decided
 /// from half of it.
 #[derive(Default)]
@@ -132,6 +145,9 @@ pub(crate) struct Driver {
     world: World,
     apply: Apply<Purpose>,
     health: Health,
+    tracer: Option<Tracer>,
+    /// What a failover may take, unless its Service says something else.
+    budget: Micros,
     alarms: BinaryHeap<Reverse<(Timestamp, Key)>>,
     next_generation: u32,
     /// All Services and slices have been listed.
@@ -150,7 +166,13 @@ pub(crate) struct Driver {
 impl Driver {
     /// A driver that has seen nothing yet.
     #[must_use]
-    pub(crate) fn new(identity: Identity, scope: Scope, apply: Apply<Purpose>, health: Health) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        scope: Scope,
+        apply: Apply<Purpose>,
+        health: Health,
+        telemetry: Telemetry,
+    ) -> Self {
         let lists = (0..scope.watches()).map(|_| Lists::default()).collect();
         Self {
             clock: Clock::start(),
@@ -160,6 +182,8 @@ impl Driver {
             world: World::default(),
             apply,
             health,
+            tracer: telemetry.tracer,
+            budget: telemetry.budget,
             alarms: BinaryHeap::new(),
             next_generation: 0,
             knows_services: false,
@@ -206,13 +230,19 @@ impl Driver {
     /// routing with it.
     async fn finish(&mut self) {
         let last = Instant::now() + FAREWELL;
-        while self.apply.is_busy() {
-            if tokio::time::timeout_at(last, self.apply.answer()).await.is_err() {
-                warn!("writes were still in flight {FAREWELL:?} after the signal to stop");
-                return;
+        let mut is_done = true;
+        while is_done && self.apply.is_busy() {
+            match tokio::time::timeout_at(last, self.apply.answer()).await {
+                Ok(answer) => self.answered(answer),
+                Err(_) => is_done = false,
             }
         }
-        info!("stopped; routing stays as it is");
+        self.end_failovers();
+        if is_done {
+            info!("stopped; routing stays as it is");
+        } else {
+            warn!("writes were still in flight {FAREWELL:?} after the signal to stop");
+        }
     }
 
     fn told(&mut self, fact: Feed) {
@@ -246,19 +276,35 @@ impl Driver {
         let horizon = self.horizon(&key.namespace);
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
         let Some(managed) = space.managed.get_mut(&key.name) else { return };
-        let cx = Surroundings { at, identity: &self.identity, pods: &space.pods, horizon };
+        let cx = Surroundings {
+            at,
+            clock: self.clock,
+            identity: &self.identity,
+            tracer: self.tracer.as_ref(),
+            budget: self.budget,
+            pods: &space.pods,
+            horizon,
+        };
         let mut out = Outcome::default();
         act(managed, &cx, &mut out);
-        let mut transitions = Vec::new();
+        let mut moves = Vec::new();
         let mut facts = std::collections::VecDeque::from(std::mem::take(&mut out.events));
         loop {
             while let Some(event) = facts.pop_front() {
+                let since = managed.election.state().since();
                 let mut step = managed.election.step(at, &event);
-                if let Some(transition) = step.transition.take() {
+                let transition = step.transition.take();
+                let followed = managed.follow(&event, transition.as_ref(), &cx, &mut out);
+                if let Some(transition) = transition {
                     managed.triggered(at);
-                    let is_found =
-                        matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted;
-                    transitions.push((transition, managed.election.state().epoch(), is_found));
+                    moves.push(Moved {
+                        is_found: matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted,
+                        epoch: managed.election.state().epoch(),
+                        lasted: at.since(since),
+                        trace: followed.ids.map(|ids| ids.trace),
+                        took: followed.took,
+                        transition,
+                    });
                 }
                 managed.carry_out(step, &cx, &mut out);
                 facts.extend(out.events.drain(..));
@@ -271,24 +317,24 @@ impl Driver {
             }
         }
         let generation = managed.generation;
-        let regarding = (!out.notices.is_empty()).then(|| managed.regarding());
+        let has_news = !out.notices.is_empty() || !out.failovers.is_empty();
+        let regarding = has_news.then(|| managed.regarding());
+        let trace = managed.journal.open().and_then(|failover| failover.ids);
         let (can_begin, is_over) = (managed.can_begin(), managed.election.is_over());
         let retired = managed.take_retired();
         self.set_alarm(key);
         for (errand, request) in out.errands {
-            self.submit(key, generation, errand, request);
+            self.submit(key, generation, errand, request, trace);
         }
         // Whoever waits for the publication comes first, whoever reads logs second.
-        for (transition, epoch, is_found) in &transitions {
-            // What is found as it should be is nothing that happened: at start one line tells of all of it.
-            if *is_found {
-                debug!(service = %key, pod = transition.to_pod.as_ref().map(machine::Pod::name), "adopted");
-            } else {
-                report(key, transition, *epoch);
-            }
+        for moved in &moves {
+            self.report(key, moved);
         }
-        for (notice, regarding) in out.notices.iter().zip(regarding.iter().cycle()) {
-            self.send_notice(notice, regarding);
+        if let Some(regarding) = regarding {
+            for notice in &out.notices {
+                self.send_notice(notice, &regarding);
+            }
+            self.over(out.failovers, &regarding);
         }
         for name in retired {
             self.sweep_name(&key.namespace, &name);
@@ -300,9 +346,14 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, key: &Key, generation: u32, errand: Errand, request: Request) {
+    /// `trace`: that of the failover under way, if there is one.
+    fn submit(&mut self, key: &Key, generation: u32, errand: Errand, request: Request, trace: Option<Ids>) {
+        let trace = trace.filter(|_| errand.call().is_some());
+        let parent = trace
+            .zip(self.tracer.as_ref())
+            .and_then(|(ids, tracer)| Some(Parent { trace: ids.trace, span: tracer.propagated()? }));
         let purpose = Purpose::Of(key.clone(), generation, errand);
-        self.apply.submit(Order { purpose, namespace: key.namespace.to_string(), request });
+        self.apply.submit(Order { purpose, namespace: key.namespace.to_string(), request, parent });
     }
 
     fn send_notice(&mut self, notice: &Notice, regarding: &Regarding) {
@@ -313,6 +364,12 @@ impl Driver {
     fn answered(&mut self, answer: Answer<Purpose>) {
         self.note_reachability(&answer);
         self.note_failure(&answer);
+        let call = match &answer.purpose {
+            Purpose::Of(_, _, errand) => {
+                errand.call().map(|(id, what)| Call::new(id, what, &answer, self.clock))
+            }
+            Purpose::Sweep(_) | Purpose::Loose => None,
+        };
         let (key, generation, errand) = match answer.purpose {
             Purpose::Of(key, generation, errand) => (key, generation, errand),
             Purpose::Sweep(leftover) => return self.unswept.answered(leftover, &answer.result),
@@ -324,9 +381,15 @@ impl Driver {
         if self.managed(&key).is_none_or(|managed| managed.generation != generation) {
             return;
         }
-        debug!(service = %key, waited = ?answer.waited, took = ?answer.took, "answered: {errand:?}");
+        let (waited, took) = (answer.begun - answer.ordered, answer.ended - answer.begun);
+        debug!(service = %key, ?waited, ?took, "answered: {errand:?}");
         let result = answer.result;
-        self.with(&key, |managed, cx, out| managed.answered(errand, result, cx, out));
+        self.with(&key, |managed, cx, out| {
+            if let Some(call) = call {
+                managed.journal.called(call, &mut out.failovers);
+            }
+            managed.answered(errand, result, cx, out);
+        });
     }
 
     /// A pod that was read is a fact like any other, and may concern other Services as well.
@@ -429,26 +492,13 @@ impl Driver {
                 managed.wake(now);
             }
             self.step(&key, Event::DeadlineReached);
+            self.look_for_overdue(&key, now);
         }
     }
 }
 
-/// What happened, for people who read logs.
-fn report(key: &Key, transition: &Transition, epoch: Option<Epoch>) {
-    info!(
-        service = %key,
-        from = transition.from.as_str(),
-        to = transition.to.as_str(),
-        cause = transition.cause.as_str(),
-        previous = transition.from_pod.as_ref().map(machine::Pod::name),
-        pod = transition.to_pod.as_ref().map(machine::Pod::name),
-        epoch = epoch.map(|epoch| epoch.0),
-        "transition"
-    );
-}
-
 fn loose(namespace: &str, request: Request) -> Order<Purpose> {
-    Order { purpose: Purpose::Loose, namespace: namespace.to_owned(), request }
+    Order::new(Purpose::Loose, namespace.to_owned(), request)
 }
 
 /// Where an object is.

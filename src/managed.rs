@@ -14,10 +14,13 @@ mod second;
 
 use std::sync::Arc;
 
-use machine::{Effect, Election, Epoch, Event, Micros, Phase, Standing, Step, Timestamp, Version};
+use machine::{
+    Effect, Election, Epoch, Event, Micros, Phase, Standing, Step, Timestamp, Transition, Version,
+};
 
 use crate::annotations::Settings;
 use crate::apply::{Reply, Request};
+use crate::failover::{Followed, Journal, Seen};
 use crate::failure::{Failure, Kind};
 use crate::kinds::Family;
 use crate::notice::{self, Notice, Regarding};
@@ -83,6 +86,8 @@ pub(crate) struct Managed {
     pub(crate) election: Election,
     /// The moment for which the driver has set its alarm.
     pub(crate) alarm: Option<Timestamp>,
+    /// Its changes of leadership.
+    pub(crate) journal: Journal,
     is_synced: bool,
     /// The Service opted out or is gone; what is ours is being removed.
     pub(crate) is_leaving: bool,
@@ -121,6 +126,7 @@ impl Managed {
             leader_service,
             retired: Vec::new(),
             alarm: None,
+            journal: Journal::default(),
             is_synced: false,
             is_leaving: false,
             highest_epoch: None,
@@ -229,6 +235,19 @@ impl Managed {
     /// Notes when the cause of the coming write happened.
     pub(crate) fn triggered(&mut self, at: Timestamp) {
         self.triggered = Some(at);
+    }
+
+    /// Writes down what a fact has changed.
+    pub(crate) fn follow(
+        &mut self,
+        event: &Event,
+        transition: Option<&Transition>,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) -> Followed {
+        let (key, election) = (&self.key, &self.election);
+        let budget = self.settings.failover_budget.unwrap_or(cx.budget);
+        self.journal.follow(&Seen { key, event, transition, election, cx, budget }, &mut out.failovers)
     }
 
     /// Turns the election's orders into requests.
@@ -340,7 +359,11 @@ impl Managed {
         let of_second = self.second.pace.end().or_else(|| self.second.foreign.as_ref().map(recheck));
         let of_second = of_second.filter(|_| !self.second.open);
         let of_foreign = self.foreign.as_ref().map(recheck);
-        [self.election.deadline(), of_service, of_second, of_foreign, self.strays].into_iter().flatten().min()
+        let of_journal = self.journal.deadline();
+        [self.election.deadline(), of_service, of_second, of_foreign, self.strays, of_journal]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The moment has come that [`Self::deadline`] told.

@@ -7,15 +7,17 @@ mod words;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use machine::{Cause, Epoch, Pod, Timestamp};
+use machine::{Cause, Epoch, Micros, Phase, Pod, Timestamp};
 
 pub use words::{Severity, Words, cause_words, words};
 
 use crate::annotations::{Invalid, cut};
+use crate::failover::{Failover, Outcome};
 use crate::kinds::{ServiceLite, wall_time};
 use crate::names::{CONTROLLER, Digest};
 use crate::service::{InvalidService, Source};
@@ -104,6 +106,29 @@ impl Notice {
     pub fn conflict(words: &Arc<str>) -> Self {
         let reason = Reason::Election(machine::Reason::LeaderServiceConflict);
         Self { detail: Some(words.clone()), ..Self::new(reason) }
+    }
+
+    /// A failover takes, or took, longer than it may; most of it in this phase.
+    #[must_use]
+    pub(crate) fn budget_exceeded(failover: &Failover, phase: Phase, spent: Micros) -> Self {
+        let seconds = |time: Micros| Duration::from_micros(time.0).as_secs_f64();
+        let is_over = if failover.outcome == Outcome::Open { "and is not over" } else { "in all" };
+        let trace = failover.ids.map(|ids| format!("; trace {}", ids.trace)).unwrap_or_default();
+        let detail = format!(
+            "{:.3} s of {:.3} s {is_over}, most of it {} ({:.3} s){trace}",
+            seconds(failover.took()),
+            seconds(failover.budget),
+            phase.as_str(),
+            seconds(spent),
+        );
+        Self {
+            cause: Some(failover.cause),
+            pod: failover.after.as_ref().map(|who| who.pod.clone()),
+            previous: failover.before.as_ref().map(|who| who.pod.clone()),
+            epoch: failover.epoch,
+            detail: Some(detail.into()),
+            ..Self::new(Reason::BudgetExceeded)
+        }
     }
 
     /// The leader Service was created.

@@ -109,6 +109,12 @@ impl PodRow {
         Timestamp::from_secs(self.created.into())
     }
 
+    /// When its Ready condition last changed, to the second; if it has none, when it was created.
+    #[must_use]
+    pub fn ready_changed(&self) -> Timestamp {
+        Timestamp::from_secs(self.ready_changed.into())
+    }
+
     /// When it was told to terminate: its deletion timestamp less the grace period, to the second. None: it
     /// was not.
     #[must_use]
@@ -165,7 +171,7 @@ impl PodRow {
             version: self.version,
             created: self.created(),
             ready: self.ready,
-            ready_changed: Timestamp::from_secs(self.ready_changed.into()),
+            ready_changed: self.ready_changed(),
             terminating: self.terminated.is_some(),
             excluded: self.excluded,
             priority: self.priority,

@@ -1,9 +1,11 @@
 //! `zen-lead run`: connects, watches, decides, until told to stop.
 
 use std::future::Future;
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Resource};
+use machine::Micros;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,16 +14,21 @@ use tracing::{error, info, warn};
 use crate::apply::Apply;
 use crate::client::{self, Clients, ConnectError};
 use crate::config::RunArgs;
-use crate::driver::{Driver, Feed, Scope};
+use crate::driver::{Driver, Feed, Scope, Telemetry};
 use crate::health::{self, BindError, Health, Routes};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
 use crate::managed::Identity;
 use crate::names::{CONTROLLER, LABEL_SLICE_MANAGED_BY};
+use crate::traces::{self, Exporter, Lost};
 use crate::watch::{Change, Phase, WatchOptions, WatchStatus, follow};
 
 /// Facts that may wait for the deciding task. It takes microseconds for each; a full queue makes the watches
 /// wait, and loses nothing.
 const FEED: usize = 1_024;
+
+/// At the end the traces that wait are sent, but not for longer than this: with what the writes may take, less than
+/// three seconds from the signal to the exit.
+const FLUSH: Duration = Duration::from_millis(900);
 
 /// Why the controller could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,12 @@ pub enum Error {
     /// A port could not be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The variables that say where traces go do not make sense.
+    #[error("cannot send traces: {0}")]
+    Traces(#[from] traces::SettingsError),
+    /// Traces cannot be sent.
+    #[error("cannot send traces: {0}")]
+    NoTraces(#[from] traces::StartError),
     /// A task that must never end did.
     #[error("the task `{0}` ended, which it never should; see the log above")]
     TaskEnded(&'static str),
@@ -50,16 +63,26 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     if let Some(warning) = args.ignored_warning() {
         warn!("{warning}");
     }
+    let traces = traces::Settings::from_env(&args.identity())?;
     let health = Health::new();
     // Before anything else: whoever probes should learn why we are not ready.
     let listener = health::bind(&args.health_probe_bind_address).await?;
     let options =
         client::ClientOptions { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let clients = client::connect(&options).await?;
+    let endpoint = traces.as_ref().map(|settings| settings.endpoint.to_string());
+    let (tracer, exporter) = match traces {
+        Some(settings) => {
+            let started =
+                Exporter::start(settings, &clients.server, args.propagate_to_apiserver, Lost::default())?;
+            (Some(started.0), Some(started.1))
+        }
+        None => (None, None),
+    };
     let identity = Identity { instance: args.instance().to_string().into(), replica: args.identity().into() };
     info!(
         version = env!("CARGO_PKG_VERSION"), server = clients.server, instance = &*identity.instance,
-        replica = &*identity.replica, namespaces = ?args.namespaces, dry_run = args.dry_run, "starting"
+        replica = &*identity.replica, traces = endpoint, namespaces = ?args.namespaces, dry_run = args.dry_run, "starting"
     );
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     if let Some(listener) = listener {
@@ -92,11 +115,13 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     watches.follow::<ServiceLite>("services", 1, None, &mut tasks);
     watches.follow::<PodLite>("pods", 0, None, &mut tasks);
 
+    let budget = Micros(u64::try_from(args.failover_budget.as_micros()).unwrap_or(u64::MAX));
     let start_failure = failed_start(health.watches());
     let apply = Apply::new(clients.write.clone(), usize::from(args.max_writes_in_flight), args.dry_run);
     // A task of its own: what runs inside `block_on` wakes up 50 us later (measured: 88-101 us against 22-52).
-    let mut driver = tokio::spawn(Driver::new(identity, scope, apply, health).run(feed, shutdown));
-    tokio::select! {
+    let driver = Driver::new(identity, scope, apply, health, Telemetry { tracer, budget });
+    let mut driver = tokio::spawn(driver.run(feed, shutdown));
+    let ended = tokio::select! {
         ended = &mut driver => {
             if let Err(error) = ended {
                 error!("the deciding task failed: {error}");
@@ -109,7 +134,11 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
             Err(unreachable(&clients, why))
         }
         Some(ended) = tasks.join_next() => Err(Error::TaskEnded(ended.unwrap_or("watch"))),
+    };
+    if let Some(exporter) = exporter {
+        exporter.stop(FLUSH).await;
     }
+    ended
 }
 
 fn unreachable(clients: &Clients, why: String) -> Error {

@@ -165,6 +165,12 @@ impl Election {
         self.facts.slice.present()
     }
 
+    /// Whether the API server has told us that the authority slice says what the state wants it to say.
+    #[must_use]
+    pub fn is_acknowledged(&self) -> bool {
+        self.facts.is_acknowledged(self.machine.state(), self.now)
+    }
+
     /// The request for a handover that still waits.
     #[must_use]
     pub fn pending_switchover(&self) -> Option<&Switchover> {

@@ -67,11 +67,15 @@ impl Facts {
             Life::Removing | Life::Blocked { clear: true, .. } => false,
             Life::Running => {
                 let is_open = self.flight.is_some() || self.doubt.is_some();
-                let publication = self.slice.present();
-                let desire = self.desire(state, at);
-                !is_open && publication.zip(desire).is_some_and(|(now, desire)| desire.is_met_by(now))
+                !is_open && self.is_acknowledged(state, at)
             }
         }
+    }
+
+    /// Whether what is published is known to be what `state` wants.
+    pub(crate) fn is_acknowledged(&self, state: &State, at: Timestamp) -> bool {
+        let desire = self.desire(state, at);
+        self.slice.present().zip(desire).is_some_and(|(now, desire)| desire.is_met_by(now))
     }
 
     fn remove(&mut self, scope: Scope, at: Timestamp, step: &mut Step) {

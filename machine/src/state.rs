@@ -90,6 +90,17 @@ impl State {
         }
     }
 
+    /// When it was entered.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        match self {
+            Self::Leaderless { since }
+            | Self::Reelecting { since, .. }
+            | Self::Elected { since, .. }
+            | Self::Draining { since, .. } => *since,
+        }
+    }
+
     /// The leader or the candidate.
     #[must_use]
     pub const fn pod(&self) -> Option<&Pod> {

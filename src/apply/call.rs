@@ -1,6 +1,7 @@
 //! Single requests, each answered by an object or an error.
 
-use http::header::RETRY_AFTER;
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -9,8 +10,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Precon
 use kube::client::Body;
 use kube::core::ObjectList;
 use kube::core::response::StatusDetails;
+use opentelemetry::trace::{SpanId, TraceId};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::Target;
 use crate::kinds::SliceLite;
@@ -20,15 +23,57 @@ use crate::names::FIELD_MANAGER;
 #[derive(Deserialize)]
 pub(super) struct Metadata {}
 
+/// W3C Trace Context: the parent of whatever spans the API server makes.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The span of a request, which is told to the API server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent {
+    /// Its trace.
+    pub(crate) trace: TraceId,
+    /// The span.
+    pub(crate) span: SpanId,
+}
+
+impl Parent {
+    fn header(self) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("00-{}-{}-01", self.trace, self.span)).ok()
+    }
+}
+
+/// An HTTP request as it went.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    /// The method.
+    pub(crate) method: Method,
+    /// The path and the query.
+    pub(crate) path: String,
+    /// When it was sent.
+    pub(crate) begun: Instant,
+    /// When its answer was read to the end; none: it was not, or was no longer waited for.
+    pub(crate) ended: Option<Instant>,
+    /// What was answered.
+    pub(crate) status: Option<StatusCode>,
+    /// The span that the API server was told.
+    pub(crate) span: Option<SpanId>,
+}
+
 /// The client and the namespace of one order.
 pub(super) struct Call<'a> {
     client: &'a kube::Client,
     namespace: &'a str,
+    parent: Option<Parent>,
+    exchange: Option<Exchange>,
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(client: &'a kube::Client, namespace: &'a str) -> Self {
-        Self { client, namespace }
+    pub(super) fn new(client: &'a kube::Client, namespace: &'a str, parent: Option<Parent>) -> Self {
+        Self { client, namespace, parent, exchange: None }
+    }
+
+    /// The last request, also if nobody has waited for its answer.
+    pub(super) fn into_exchange(self) -> Option<Exchange> {
+        self.exchange
     }
 
     fn request<K: Resource<DynamicType = ()>>(&self) -> kube::core::Request {
@@ -38,12 +83,25 @@ impl<'a> Call<'a> {
     /// Sends a request and reads the answer. Other than kube's own, it also reads the header Retry-After: an API
     /// server that is overloaded says only there how long to wait, and nothing else in JSON.
     async fn ask<R: DeserializeOwned>(
-        &self,
+        &mut self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<R, kube::Error> {
-        let request = request.map_err(kube::Error::BuildRequest)?;
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        if let Some(parent) = self.parent.and_then(Parent::header) {
+            request.headers_mut().insert(TRACEPARENT, parent);
+        }
+        let exchange = self.exchange.insert(Exchange {
+            method: request.method().clone(),
+            path: request.uri().to_string(),
+            begun: Instant::now(),
+            ended: None,
+            status: None,
+            span: self.parent.map(|parent| parent.span),
+        });
         let (head, body) = self.client.send(request.map(Body::from)).await?.into_parts();
+        exchange.status = Some(head.status);
         let body = body.collect().await?.to_bytes();
+        exchange.ended = Some(Instant::now());
         if head.status.is_success() {
             return serde_json::from_slice(&body).map_err(kube::Error::SerdeError);
         }
@@ -55,14 +113,14 @@ impl<'a> Call<'a> {
     }
 
     pub(super) async fn get<K: Resource<DynamicType = ()>, R: DeserializeOwned>(
-        &self,
+        &mut self,
         name: &str,
     ) -> Result<R, kube::Error> {
         let request = self.request::<K>().get(name, &kube::api::GetParams::default());
         self.ask(request).await
     }
 
-    pub(super) async fn create<K, R>(&self, object: &K) -> Result<Box<R>, kube::Error>
+    pub(super) async fn create<K, R>(&mut self, object: &K) -> Result<Box<R>, kube::Error>
     where
         K: Resource<DynamicType = ()> + Serialize,
         R: DeserializeOwned,
@@ -72,7 +130,7 @@ impl<'a> Call<'a> {
         self.ask(request).await.map(Box::new)
     }
 
-    pub(super) async fn replace<K, R>(&self, object: &K) -> Result<Box<R>, kube::Error>
+    pub(super) async fn replace<K, R>(&mut self, object: &K) -> Result<Box<R>, kube::Error>
     where
         K: Resource<DynamicType = ()> + Serialize,
         R: DeserializeOwned,
@@ -84,7 +142,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) async fn patch<K, R>(
-        &self,
+        &mut self,
         name: &str,
         patch: &serde_json::Value,
     ) -> Result<Box<R>, kube::Error>
@@ -97,14 +155,14 @@ impl<'a> Call<'a> {
         self.ask(request).await.map(Box::new)
     }
 
-    pub(super) async fn slices_of(&self, service: &str) -> Result<Vec<SliceLite>, kube::Error> {
+    pub(super) async fn slices_of(&mut self, service: &str) -> Result<Vec<SliceLite>, kube::Error> {
         let params = ListParams::default().labels(&format!("{}={service}", crate::names::LABEL_SERVICE_NAME));
         let list: ObjectList<SliceLite> = self.ask(self.request::<EndpointSlice>().list(&params)).await?;
         Ok(list.items)
     }
 
     /// Deletes exactly the object that was decided on; one that is gone already is no error.
-    pub(super) async fn delete(&self, target: &Target) -> Result<(), kube::Error> {
+    pub(super) async fn delete(&mut self, target: &Target) -> Result<(), kube::Error> {
         let preconditions = Preconditions {
             uid: Some(target.uid.clone()),
             resource_version: Some(target.version.to_string()),

@@ -80,5 +80,5 @@ impl Driver {
 pub(super) fn sweep(namespace: &str, target: Target) -> Order<Purpose> {
     let (namespace, is_service) = (namespace.to_owned(), target.is_service);
     let leftover = Leftover { namespace: namespace.clone(), is_service, name: target.name.clone() };
-    Order { purpose: Purpose::Sweep(leftover), namespace, request: Request::Delete(vec![target]) }
+    Order::new(Purpose::Sweep(leftover), namespace, Request::Delete(vec![target]))
 }

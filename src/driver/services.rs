@@ -14,6 +14,7 @@ use super::{
     pods::{pod_facts, unclear_settings},
 };
 use crate::annotations::{self, Settings};
+use crate::failover;
 use crate::kinds::{Kept, ServiceLite, version};
 use crate::managed::{Key, Managed};
 use crate::notice::{Notice, Regarding};
@@ -176,7 +177,7 @@ impl Driver {
         let (generation, (errand, request)) = (managed.generation, managed.look_for_strays());
         // At start the regular look is soon enough: what stands has been looked at before.
         if self.is_armed {
-            self.submit(key, generation, errand, request);
+            self.submit(key, generation, errand, request, None);
         }
     }
 
@@ -315,9 +316,11 @@ impl Driver {
     /// Forgets an election.
     pub(super) fn take(&mut self, key: &Key) -> Option<Box<Managed>> {
         let space = self.world.namespaces.get_mut(&key.namespace)?;
-        let managed = space.managed.remove(&key.name)?;
+        let mut managed = space.managed.remove(&key.name)?;
         space.unindex(&managed.view.source.selector, &key.name);
         space.unname_leader(&managed.leader_service, &key.name);
+        let over = managed.journal.end(failover::Outcome::Removed, self.clock.now());
+        self.over(over, &managed.regarding());
         Some(managed)
     }
 

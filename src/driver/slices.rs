@@ -184,7 +184,7 @@ impl Driver {
             .map(|managed| (managed.key.clone(), managed.generation, managed.look_for_strays()))
             .collect();
         for (key, generation, (errand, request)) in looks {
-            self.submit(&key, generation, errand, request);
+            self.submit(&key, generation, errand, request, None);
         }
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
+use machine::Micros;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{advance, timeout};
 use tower::{BoxError, service_fn};
 
-use super::{Driver, Feed, Purpose, Scope};
+use super::{Driver, Feed, Purpose, Scope, Telemetry};
 use crate::apply::Apply;
 use crate::health::Health;
 use crate::kinds::fixtures::{decode, merge, pod, service, with};
@@ -86,7 +87,8 @@ fn driver(server: &Arc<Server>) -> Driver {
     let service = service_fn(move |request| server.clone().answer(request));
     let apply: Apply<Purpose> = Apply::new(kube::Client::new(service, "shop"), 48, false);
     let identity = Identity { instance: "system/zen-lead".into(), replica: "zen-lead-0".into() };
-    Driver::new(identity, Scope::Cluster, apply, Health::new())
+    let telemetry = Telemetry { tracer: None, budget: Micros::from_secs(5) };
+    Driver::new(identity, Scope::Cluster, apply, Health::new(), telemetry)
 }
 
 /// Hears answers until none comes without something else happening: time stands still, and goes on only when

@@ -43,6 +43,7 @@ impl Managed {
             None => out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Unreachable }),
             Some(slice) => {
                 self.drafted_for = Some(self.view.source.clone());
+                self.journal.writes(id);
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
                 let request =

@@ -1,11 +1,14 @@
 //! What goes to and fro between one Service and the driver.
 
-use machine::{Event, OrderId, Scope, Timestamp, Version};
+use machine::{Event, Micros, OrderId, Scope, Timestamp, Version};
 
 use super::Identity;
 use crate::apply::{Request, Target};
+use crate::clock::Clock;
+use crate::failover::{Failover, Purpose};
 use crate::notice::Notice;
 use crate::rows::{PodRow, View};
+use crate::traces::Tracer;
 use crate::world::Pods;
 
 /// What an order is for, as far as one Service is concerned.
@@ -43,6 +46,18 @@ pub(crate) enum Errand {
     Stray,
 }
 
+impl Errand {
+    /// The call of it that a change of leadership may wait for.
+    pub(crate) const fn call(&self) -> Option<(OrderId, Purpose)> {
+        match self {
+            Self::Publish { id, .. } => Some((*id, Purpose::Publish)),
+            Self::Read { id } => Some((*id, Purpose::Read)),
+            Self::Confirm { id, .. } => Some((*id, Purpose::Confirm)),
+            _ => None,
+        }
+    }
+}
+
 /// What the election should be told next, and what to send.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -52,14 +67,22 @@ pub(crate) struct Outcome {
     pub(crate) errands: Vec<(Errand, Request)>,
     /// What people should be told besides the election's own notices.
     pub(crate) notices: Vec<Notice>,
+    /// Changes of leadership that are over.
+    pub(crate) failovers: Vec<Box<Failover>>,
 }
 
 /// What is around a Service when something happens to it.
 pub(crate) struct Surroundings<'a> {
     /// Now.
     pub(crate) at: Timestamp,
+    /// What tells so.
+    pub(crate) clock: Clock,
     /// Who we are.
     pub(crate) identity: &'a Identity,
+    /// What makes traces, if somebody wants them.
+    pub(crate) tracer: Option<&'a Tracer>,
+    /// What a failover may take, unless the Service says something else.
+    pub(crate) budget: Micros,
     /// All pods of the namespace, by name.
     pub(crate) pods: &'a Pods,
     /// How new they are.

@@ -1,0 +1,258 @@
+//! When a failover begins, what belongs to it, and when it is over.
+
+use machine::{Cause, Election, Event, Micros, OrderId, Phase, Pod, Timestamp, Transition};
+
+use super::{Call, Failover, Ids, Outcome, Purpose, Stay, Trigger, Who};
+use crate::managed::{Key, Surroundings};
+
+/// Reads that a decision waits for are remembered, at most so many.
+const LOOKUPS: usize = 4;
+
+/// What one Service's failovers leave behind.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    /// The one under way.
+    open: Option<Box<Failover>>,
+    /// One that is over, but for the answer to its write: the watch was quicker.
+    closing: Option<Box<Failover>>,
+    /// The write that is on its way.
+    writing: Option<OrderId>,
+    /// Reads since something was last decided: what is decided upon them began when they were ordered.
+    lookups: Vec<Call>,
+    /// Who led last, for when its pod is gone.
+    leader: Option<Who>,
+    /// The trace of the failover that left nobody in charge.
+    lost: Option<Ids>,
+    /// Counts the election's steps.
+    seq: u64,
+}
+
+/// One step of the election.
+pub(crate) struct Seen<'a> {
+    /// Of which Service.
+    pub(crate) key: &'a Key,
+    /// The fact.
+    pub(crate) event: &'a Event,
+    /// What changed.
+    pub(crate) transition: Option<&'a Transition>,
+    /// The election, after it.
+    pub(crate) election: &'a Election,
+    /// What is around the Service.
+    pub(crate) cx: &'a Surroundings<'a>,
+    /// What a failover of this Service may take.
+    pub(crate) budget: Micros,
+}
+
+/// What a transition is part of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Followed {
+    /// The trace of the failover.
+    pub(crate) ids: Option<Ids>,
+    /// How long it took, if it is over.
+    pub(crate) took: Option<Micros>,
+}
+
+impl Journal {
+    /// Takes note of a step; failovers that are over with it are added to `over`.
+    pub(crate) fn follow(&mut self, seen: &Seen<'_>, over: &mut Vec<Box<Failover>>) -> Followed {
+        self.seq += 1;
+        let followed = match seen.transition {
+            Some(transition) => self.moved(transition, seen, over),
+            None => {
+                let is_vacant = seen.election.state().phase() == Phase::Leaderless;
+                if self.open.is_some() && is_vacant && seen.election.is_acknowledged() {
+                    self.close(Outcome::Leaderless, seen.cx.at, over);
+                }
+                Followed::default()
+            }
+        };
+        if is_lookup(seen.event) {
+            self.lookups.clear();
+        }
+        followed
+    }
+
+    fn moved(&mut self, transition: &Transition, seen: &Seen<'_>, over: &mut Vec<Box<Failover>>) -> Followed {
+        let Transition { to, to_pod, cause, .. } = transition;
+        let at = seen.cx.at;
+        if self.open.is_none() && is_failover(transition, seen.event) {
+            self.open = Some(Box::new(self.begin(transition, seen)));
+        }
+        let who = to_pod.as_ref().map(|pod| self.who(pod, seen.cx));
+        let outcome = match to {
+            Phase::Elected => {
+                let before = self.open.as_ref().and_then(|open| open.before.as_ref());
+                let is_kept = before.is_some_and(|before| Some(&before.pod) == to_pod.as_ref());
+                if let Some(open) = &mut self.open {
+                    open.after.clone_from(&who);
+                    open.epoch = seen.election.state().epoch();
+                }
+                self.leader.clone_from(&who);
+                Some(match cause {
+                    _ if is_kept => Outcome::Kept,
+                    Cause::Adopted => Outcome::Adopted,
+                    _ => Outcome::Elected,
+                })
+            }
+            Phase::Leaderless => match cause {
+                Cause::Removal => Some(Outcome::Removed),
+                Cause::Obstruction => Some(Outcome::Obstructed),
+                _ => seen.election.is_acknowledged().then_some(Outcome::Leaderless),
+            },
+            Phase::Draining | Phase::Reelecting => None,
+        };
+        if let Some(open) = &mut self.open {
+            if *to == Phase::Elected {
+                open.leave(at);
+                // Found, or fit again: nobody was chosen whose cause would say more.
+                if open.stays.is_empty() {
+                    open.cause = *cause;
+                }
+            } else {
+                open.enter(Stay { phase: *to, who, cause: *cause, since: at, until: at });
+            }
+        }
+        let ids = self.open.as_ref().and_then(|open| open.ids);
+        let took = outcome.and(self.open.as_ref()).map(|open| open.took());
+        if let Some(outcome) = outcome {
+            self.close(outcome, at, over);
+        }
+        Followed { ids, took }
+    }
+
+    fn begin(&mut self, transition: &Transition, seen: &Seen<'_>) -> Failover {
+        let cx = seen.cx;
+        let is_answer = is_lookup(seen.event);
+        let lookups = if is_answer { std::mem::take(&mut self.lookups) } else { Vec::new() };
+        let before = match transition.from {
+            // A candidate that nobody acknowledged led nobody.
+            Phase::Leaderless | Phase::Reelecting => None,
+            Phase::Elected | Phase::Draining => transition.from_pod.as_ref().map(|pod| self.who(pod, cx)),
+        };
+        let mut failover = Failover {
+            service: seen.key.clone(),
+            begun: lookups.first().map_or(cx.at, |first| first.ordered),
+            ended: cx.at,
+            wall_ahead: cx.clock.wall_ahead(),
+            cause: transition.cause,
+            outcome: Outcome::Open,
+            epoch: seen.election.state().epoch(),
+            seq: self.seq,
+            before,
+            after: None,
+            trigger: self.trigger(transition, seen),
+            stays: super::Bounded::default(),
+            calls: super::Bounded::default(),
+            budget: seen.budget,
+            is_told: false,
+            ids: cx.tracer.and_then(crate::traces::Tracer::begin),
+            follows: self.lost.take(),
+            spent: [Micros::ZERO; 4],
+        };
+        lookups.into_iter().for_each(|call| failover.calls.push(call));
+        failover
+    }
+
+    /// When what caused this happened, if that pod says so.
+    fn trigger(&self, transition: &Transition, seen: &Seen<'_>) -> Option<Trigger> {
+        let pod = match seen.event {
+            Event::PodReady { member } | Event::PodUnready { member } | Event::PodTerminating { member } => {
+                &member.pod
+            }
+            // It happened while nobody watched.
+            Event::Synced { .. } => transition.from_pod.as_ref()?,
+            _ => return None,
+        };
+        let row = seen.cx.row(pod)?;
+        let at = match transition.cause {
+            Cause::Terminating => row.terminated()?,
+            Cause::Unready | Cause::Recovery | Cause::FirstElection => row.ready_changed(),
+            _ => return None,
+        };
+        Some(Trigger { who: self.who(pod, seen.cx), at })
+    }
+
+    fn who(&self, pod: &Pod, cx: &Surroundings<'_>) -> Who {
+        match cx.row(pod) {
+            Some(row) => Who { pod: row.pod.clone(), node: row.node.clone() },
+            None => {
+                let known = self.leader.as_ref().filter(|leader| leader.pod == *pod);
+                known.cloned().unwrap_or_else(|| Who { pod: pod.clone(), node: None })
+            }
+        }
+    }
+
+    /// A publication is on its way.
+    pub(crate) fn writes(&mut self, id: OrderId) {
+        self.writing = Some(id);
+    }
+
+    /// A call was answered. To be told before the election is.
+    pub(crate) fn called(&mut self, call: Call, over: &mut Vec<Box<Failover>>) {
+        let is_write = call.purpose == Purpose::Publish;
+        if is_write && self.writing == Some(call.id) {
+            self.writing = None;
+            if let Some(mut closing) = self.closing.take() {
+                closing.calls.push(call);
+                over.push(closing);
+                return;
+            }
+        }
+        match &mut self.open {
+            Some(open) => open.calls.push(call),
+            None if !is_write && self.lookups.len() < LOOKUPS => self.lookups.push(call),
+            None => {}
+        }
+    }
+
+    fn close(&mut self, outcome: Outcome, at: Timestamp, over: &mut Vec<Box<Failover>>) {
+        let Some(mut open) = self.open.take() else { return };
+        open.leave(at);
+        open.outcome = outcome;
+        self.lost = if outcome.is_failure() { open.ids } else { None };
+        over.extend(self.closing.take());
+        if self.writing.is_some() {
+            self.closing = Some(open);
+        } else {
+            over.push(open);
+        }
+    }
+
+    /// Everything ends here: the Service is managed no longer, or the controller stops.
+    pub(crate) fn end(&mut self, outcome: Outcome, at: Timestamp) -> Vec<Box<Failover>> {
+        let mut over = Vec::new();
+        self.writing = None;
+        self.close(outcome, at, &mut over);
+        over.extend(self.closing.take());
+        over
+    }
+
+    /// The one under way.
+    pub(crate) fn open(&self) -> Option<&Failover> {
+        self.open.as_deref()
+    }
+
+    /// The failover that takes longer than it may, once.
+    pub(crate) fn overdue(&mut self, at: Timestamp) -> Option<&Failover> {
+        let open = self.open.as_mut().filter(|open| !open.is_told && at.since(open.begun) > open.budget)?;
+        open.leave(at);
+        open.is_told = true;
+        Some(open)
+    }
+
+    /// When to ask for [`Self::overdue`].
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let open = self.open.as_ref().filter(|open| !open.is_told)?;
+        Some(open.begun.plus(open.budget).plus(Micros(1)))
+    }
+}
+
+/// What is found as it should be, and what is given up on purpose, is no failover.
+fn is_failover(transition: &Transition, event: &Event) -> bool {
+    let is_found = matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted;
+    !is_found && transition.cause != Cause::Removal
+}
+
+const fn is_lookup(event: &Event) -> bool {
+    matches!(event, Event::Confirmed { .. } | Event::ReadDone { .. })
+}
