@@ -236,4 +236,3 @@ fn total(lost: &Lost) -> u64 {
         [&lost.queue_full, &lost.export_failed].map(|count: &std::sync::Arc<AtomicU64>| count.load(Relaxed));
     queue_full + export_failed
 }
-

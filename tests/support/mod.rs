@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::events::v1::Event;
-use lab::{Account, Audit, Lab, Namespace, PodBuilder, Process, ServiceBuilder, Signal, within};
+use lab::{Account, Audit, Environment, Lab, Namespace, PodBuilder, Process, ServiceBuilder, Signal, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
@@ -52,12 +52,28 @@ impl Stage {
         Self::on(Lab::shared().await?, purpose, arguments).await
     }
 
+    /// One whose controller runs in this environment.
+    pub async fn with_environment(
+        purpose: &str,
+        environment: &Environment,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        Self::set(Lab::shared().await?, purpose, environment, arguments).await
+    }
+
     /// A stage on a control plane of the test's own.
     pub async fn on(lab: &Lab, purpose: &str, arguments: &[&str]) -> Result<Self> {
+        Self::set(lab, purpose, &Environment::default(), arguments).await
+    }
+
+    async fn set(lab: &Lab, purpose: &str, environment: &Environment, arguments: &[&str]) -> Result<Self> {
         let audit = lab.control_plane.audit().from_now();
         let ns = lab.namespace(purpose).await?;
         let account = authorise(&ns).await?;
-        let controller = Controller::in_namespace(&ns, &account, arguments).await?;
+        let kubeconfig = account.kubeconfig().await?;
+        let mut all = vec!["--namespace", ns.name()];
+        all.extend(arguments);
+        let controller = Controller::start_in(environment, &kubeconfig, ns.name(), &all)?;
         controller.until_ready().await?;
         Ok(Self { ns, account, controller, audit })
     }
@@ -190,19 +206,38 @@ impl Controller {
 
     /// One with this kubeconfig and these arguments; not ready yet. `name` names its log.
     pub fn start(kubeconfig: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start_in(&Environment::default(), kubeconfig, name, arguments)
+    }
+
+    /// The same in this environment.
+    pub fn start_in(
+        environment: &Environment,
+        kubeconfig: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let mut all = vec!["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"];
         all.extend(arguments);
-        Self::start_as(kubeconfig, name, &all)
+        Self::spawn(environment, kubeconfig, name, &all)
     }
 
     /// One with just this command line, but for the kubeconfig and the address of its probes.
     pub fn start_as(kubeconfig: &Path, name: &str, command_line: &[&str]) -> Result<Self> {
+        Self::spawn(&Environment::default(), kubeconfig, name, command_line)
+    }
+
+    fn spawn(
+        environment: &Environment,
+        kubeconfig: &Path,
+        name: &str,
+        command_line: &[&str],
+    ) -> Result<Self> {
         let health = lab::free_port()?;
         let log = kubeconfig.with_file_name(format!("{name}-{health}.log"));
         let mut all: Vec<String> = command_line.iter().map(|argument| (*argument).to_owned()).collect();
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        let process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_zen-lead")), &all, &log)?;
+        let process = Process::spawn_in(environment, Path::new(env!("CARGO_BIN_EXE_zen-lead")), &all, &log)?;
         Ok(Self { process: Some(process), health, log })
     }
 
