@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -19,7 +19,7 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt as _};
 use lab::demo::{self, Arguments, Outcome, Screen};
-use lab::{Lab, within};
+use lab::{Chromium, Lab, within};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
@@ -79,6 +79,8 @@ fn arguments() -> Arguments {
     Arguments {
         rounds: 1,
         keep: false,
+        traces: false,
+        screenshot: None,
         kubeconfig: None,
         context: None,
         controller: Some(env!("CARGO_BIN_EXE_zen-lead").into()),
@@ -232,6 +234,30 @@ async fn what_is_kept_can_be_tried_as_it_says() -> Result<()> {
     .await?;
     assert_eq!(outcome, Outcome::Held, "{text}");
     assert!(text.contains("the lab is gone"), "{text}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_pages_as_long_as_it_runs() -> Result<()> {
+    let _turn = turn().await?;
+    let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("slowest.png");
+    let _ = fs::remove_file(&picture);
+    let traced = Arguments { traces: true, screenshot: Some(picture.clone()), ..arguments() };
+    let (outcome, text) = show(&traced, |paper, stop| async move {
+        let text = paper.until("Ctrl-C ends it").await?;
+        let pages: Vec<&str> = text.lines().filter(|line| line.contains("/traces/")).map(str::trim).collect();
+        let [slowest, last] = pages[..] else { bail!("two pages: {text}") };
+        for page in [slowest, last] {
+            let page = Chromium::find()?.dom(page, (1500, 800)).await?;
+            ensure!(page.contains("failover") && page.contains("reelecting"), "no trace in:\n{page}");
+        }
+        stop.press()
+    })
+    .await?;
+    assert_eq!(outcome, Outcome::Held, "{text}");
+    // 2 by readiness, 1 by termination, 2 by rank.
+    assert!(in_one_line(&text).contains("each failover went (5, from one leader to the next)"), "{text}");
+    assert!(picture.exists(), "{text}");
     Ok(())
 }
 

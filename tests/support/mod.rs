@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::events::v1::Event;
-use lab::{Account, Audit, Lab, Namespace, PodBuilder, Process, ServiceBuilder, Signal, within};
+use lab::{Account, Audit, Environment, Lab, Namespace, PodBuilder, Process, ServiceBuilder, Signal, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
@@ -232,15 +232,17 @@ impl Controller {
     ) -> Result<Self> {
         let (health, metrics) = (lab::free_port()?, lab::free_port()?);
         let log = kubeconfig.with_file_name(format!("{name}-{health}.log"));
-        let mut all: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        all.push(env!("CARGO_BIN_EXE_zen-lead").to_owned());
-        all.extend(command_line.iter().map(|argument| (*argument).to_owned()));
+        let environment = Environment::default().without("OTEL_");
+        let environment =
+            variables.iter().fold(environment, |environment, (name, value)| environment.with(name, value));
+        let mut all: Vec<String> = command_line.iter().map(|argument| (*argument).to_owned()).collect();
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
         if !command_line.iter().any(|argument| argument.contains("metrics-bind-address")) {
             all.push(format!("--metrics-bind-address=127.0.0.1:{metrics}"));
         }
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        let process = Process::spawn(Path::new("/usr/bin/env"), &all, &log)?;
+        let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
+        let process = Process::spawn_in(&environment, program, &all, &log)?;
         Ok(Self { process: Some(process), health, metrics, log })
     }
 

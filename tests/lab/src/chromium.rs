@@ -46,7 +46,7 @@ impl Chromium {
     /// Takes a picture of a page, as PNG, in a window of this width and height.
     pub async fn screenshot(&self, url: &str, size: (u16, u16), file: &Path) -> Result<()> {
         let file = std::path::absolute(file)?;
-        let window = format!("--window-size={},{}", size.0, size.1);
+        let window = window(size);
         let picture = format!("--screenshot={}", file.display());
         let output = self.run(&[&window, &picture, "--hide-scrollbars", url]).await?;
         // It ends well also if it could not write.
@@ -54,9 +54,10 @@ impl Chromium {
         Ok(())
     }
 
-    /// The document as its scripts have made it, as HTML.
-    pub async fn dom(&self, url: &str) -> Result<String> {
-        Ok(String::from_utf8_lossy(&self.run(&["--dump-dom", url]).await?.stdout).into_owned())
+    /// The document as its scripts have made it in such a window, as HTML. What has no room may be missing.
+    pub async fn dom(&self, url: &str, size: (u16, u16)) -> Result<String> {
+        let output = self.run(&[&window(size), "--dump-dom", url]).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     async fn run(&self, arguments: &[&str]) -> Result<Output> {
@@ -66,6 +67,8 @@ impl Chromium {
         command
             // The sandbox does not work for root; the pages are our own.
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+            // What moves into its place is there at once: a picture could show it half-way.
+            .arg("--force-prefers-reduced-motion")
             .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--virtual-time-budget={}", SETTLED.as_millis()))
@@ -84,6 +87,10 @@ impl Chromium {
         );
         Ok(output)
     }
+}
+
+fn window((width, height): (u16, u16)) -> String {
+    format!("--window-size={width},{height}")
 }
 
 fn words(output: &Output) -> String {
@@ -109,7 +116,7 @@ mod tests {
         std::fs::write(&page, format!("<body>before</body><script>{script}</script>")).unwrap();
         let url = format!("file://{}", page.display());
         let chromium = Chromium::find().unwrap();
-        let dom = chromium.dom(&url).await.unwrap();
+        let dom = chromium.dom(&url, (320, 200)).await.unwrap();
         assert!(dom.contains("<body>after 12 hours</body>"), "{dom}");
 
         let picture = directory.path().join("page.png");

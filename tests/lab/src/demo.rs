@@ -13,18 +13,21 @@ mod screen;
 mod show;
 mod state;
 mod timeline;
+mod traces;
 
 use std::future::{Future, pending};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use tokio::sync::mpsc;
 
-use controller::Controller;
+use controller::{Controller, Program};
 use place::{Own, Place};
 use show::Show;
+
+use crate::phoenix::Phoenix;
 
 pub use screen::Screen;
 
@@ -48,6 +51,12 @@ With --kubeconfig, the demo uses your cluster:
 - A zen-lead that watches all namespaces gets in the way. The demo notices it,
   and says so.
 
+With --traces, each failover is a trace, and the end of the output has the
+addresses of web pages that show where its time went. They are Arize Phoenix's,
+which the first run installs below target/ from the Python package index (about
+a minute, 850 MB; it needs Python 3.11 or later with venv) and every run starts
+on loopback. It forgets everything when it ends.
+
 Colours on a terminal only, and not with NO_COLOR.
 Exit code: 0 if everything held; 1 if something did not, which the end of the
 output lists; 2 for wrong usage; 130 if interrupted.
@@ -56,6 +65,7 @@ Examples:
   cargo demo
   cargo demo --rounds 20
   cargo demo --keep
+  cargo demo --traces
   cargo demo --kubeconfig ~/.kube/config --context staging";
 
 /// What to show.
@@ -69,6 +79,14 @@ pub struct Arguments {
     /// Leave everything running after the show, with things to try, until Ctrl-C
     #[arg(long)]
     pub keep: bool,
+
+    /// Show also where each failover's time went, in a web page, until Ctrl-C
+    #[arg(long)]
+    pub traces: bool,
+
+    /// Take a picture of the slowest failover's page, as PNG: for the documentation
+    #[arg(long, value_name = "FILE", requires = "traces", hide = true)]
+    pub screenshot: Option<PathBuf>,
 
     /// Show it in the cluster of this kubeconfig, in a namespace of its own, instead of in a lab
     #[arg(long, value_name = "FILE")]
@@ -171,6 +189,14 @@ async fn show_it(
             None => return Ok(Ended::Interrupted),
         },
     };
+    let phoenix = if arguments.traces {
+        match unless(stop, traces::start(screen, begun)).await {
+            Some(phoenix) => Some(phoenix?),
+            None => return Ok(Ended::Interrupted),
+        }
+    } else {
+        None
+    };
     let place = match &arguments.kubeconfig {
         None => {
             screen.progress(begun.elapsed(), "starting etcd and kube-apiserver");
@@ -188,6 +214,8 @@ async fn show_it(
     };
     screen.progress(begun.elapsed(), &place.describe());
     let mut running = None;
+    let endpoint = phoenix.as_ref().map(Phoenix::endpoint);
+    let program = Program { path: program, endpoint };
     let shown = unless(stop, on_stage(arguments, &place, &program, screen, begun, &mut running, problems));
     let ended = match Box::pin(shown).await {
         Some(Ok(())) => Ended::ByItself,
@@ -197,9 +225,10 @@ async fn show_it(
         }
         None => Ended::Interrupted,
     };
-    if let (true, Ended::ByItself, Some(controller)) = (arguments.keep, ended, &running) {
+    if let (Ended::ByItself, Some(controller)) = (ended, &running) {
         // Ctrl-C is how this ends, and no interruption.
-        if let Some(Err(error)) = unless(stop, hands::wait(&place, controller.log(), screen)).await {
+        let leave = leave(arguments, &place, phoenix.as_ref(), controller.log(), screen);
+        if let Some(Err(error)) = unless(stop, leave).await {
             problems.push(format!("{error:#}"));
         }
     }
@@ -216,6 +245,29 @@ async fn show_it(
         None => bail!("interrupted while cleaning up: namespace {name} may be left"),
     }
     Ok(ended)
+}
+
+/// Leaves to a person what is to be left running, and waits.
+async fn leave(
+    arguments: &Arguments,
+    place: &Place,
+    phoenix: Option<&Phoenix>,
+    log: &Path,
+    screen: &mut Screen,
+) -> Result<()> {
+    if !arguments.keep && phoenix.is_none() {
+        return Ok(());
+    }
+    // Before anything else happens: these are the failovers that were shown.
+    if let Some(phoenix) = phoenix {
+        traces::show(phoenix, log, arguments.screenshot.as_deref(), screen).await?;
+    }
+    if arguments.keep {
+        hands::show(place, log, screen).await?;
+    }
+    screen.line("");
+    screen.line("Ctrl-C ends it and removes everything.");
+    pending().await
 }
 
 /// What it comes to, or none if told to stop before.
@@ -235,7 +287,7 @@ async fn unless<T>(stop: &mut mpsc::UnboundedReceiver<()>, work: impl Future<Out
 async fn on_stage(
     arguments: &Arguments,
     place: &Place,
-    program: &std::path::Path,
+    program: &Program,
     screen: &mut Screen,
     begun: Instant,
     running: &mut Option<Controller>,

@@ -66,7 +66,7 @@ pub use phoenix::Phoenix;
 pub use pod::Pod;
 pub use pods::{FINALIZER, PodBuilder, next_ipv4, next_ipv6, pod};
 pub use ports::free as free_port;
-pub use process::{Process, is_alive, last_lines};
+pub use process::{Environment, Process, is_alive, last_lines};
 pub use promtool::Promtool;
 pub use rustix::process::Signal;
 pub use services::{Service, ServiceBuilder};

@@ -6,7 +6,6 @@
 mod install;
 mod rest;
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use tokio::time;
 
 use crate::directory::Directory;
 use crate::ports;
-use crate::process::{Process, last_lines};
+use crate::process::{Environment, Process, last_lines};
 use crate::span::Span;
 use crate::trace::Trace;
 
@@ -51,8 +50,9 @@ impl Phoenix {
         let directory = Directory::create()?;
         let (http, grpc) = (ports::free()?, ports::free()?);
         let log = directory.path().join("phoenix.log");
-        let arguments = arguments(&python, directory.path(), http, grpc);
-        let process = Process::spawn(Path::new("/usr/bin/env"), &arguments, &log)?;
+        let environment = environment(directory.path(), http, grpc);
+        let serve = ["-c", include_str!("phoenix/serve.py")].map(str::to_owned);
+        let process = Process::spawn_in(&environment, &python, &serve, &log)?;
         let mut phoenix = Self { process, http, grpc, log, _directory: directory };
         phoenix.ready().await?;
         Ok(phoenix)
@@ -96,10 +96,14 @@ impl Phoenix {
         format!("http://127.0.0.1:{}", self.http)
     }
 
+    /// The web page that lists the traces.
+    pub async fn traces_url(&self) -> Result<String> {
+        Ok(format!("{}/projects/{}/traces", self.url(), rest::project_id(self.http).await?))
+    }
+
     /// The web page of a trace.
     pub async fn trace_url(&self, trace_id: &str) -> Result<String> {
-        let project = rest::project_id(self.http).await?;
-        Ok(format!("{}/projects/{project}/traces/{trace_id}", self.url()))
+        Ok(format!("{}/{trace_id}", self.traces_url().await?))
     }
 
     /// All spans that it keeps, in the order they came: without links, resource and kind, which it does not tell.
@@ -143,24 +147,19 @@ impl Phoenix {
     }
 }
 
-/// For `env`, which becomes Phoenix.
-fn arguments(python: &Path, folder: &Path, http: u16, grpc: u16) -> Vec<String> {
-    // The user's own Phoenix may be set up in the environment, with a database of its own.
-    let others = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let others = others.filter(|name| name.starts_with("PHOENIX_") || name.starts_with("OTEL_"));
-    let mut arguments: Vec<String> = others.map(|name| format!("--unset={name}")).collect();
-    arguments.extend([
-        format!("PHOENIX_WORKING_DIR={}", folder.display()),
-        "PHOENIX_HOST=127.0.0.1".into(),
-        format!("PHOENIX_PORT={http}"),
-        format!("PHOENIX_GRPC_PORT={grpc}"),
+/// What it is told.
+fn environment(folder: &Path, http: u16, grpc: u16) -> Environment {
+    // The user's own Phoenix may be set up in ours, with a database of its own.
+    Environment::default()
+        .without("PHOENIX_")
+        .without("OTEL_")
+        .with("PHOENIX_WORKING_DIR", &folder.display().to_string())
+        .with("PHOENIX_HOST", "127.0.0.1")
+        .with("PHOENIX_PORT", &http.to_string())
+        .with("PHOENIX_GRPC_PORT", &grpc.to_string())
         // It tells nobody of itself, fetches nothing, and has no business but traces.
-        "PHOENIX_TELEMETRY_ENABLED=false".into(),
-        "PHOENIX_ALLOW_EXTERNAL_RESOURCES=false".into(),
-        "PHOENIX_DISABLE_AGENT_ASSISTANT=true".into(),
-        "PHOENIX_ENABLE_MCP_SERVER=false".into(),
-        python.display().to_string(),
-    ]);
-    arguments.extend(["-c", include_str!("phoenix/serve.py")].map(str::to_owned));
-    arguments
+        .with("PHOENIX_TELEMETRY_ENABLED", "false")
+        .with("PHOENIX_ALLOW_EXTERNAL_RESOURCES", "false")
+        .with("PHOENIX_DISABLE_AGENT_ASSISTANT", "true")
+        .with("PHOENIX_ENABLE_MCP_SERVER", "false")
 }

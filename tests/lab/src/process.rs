@@ -1,12 +1,13 @@
 //! A component's process: it never outlives its owner, even when the owner is killed.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::{env, io, thread};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -22,6 +23,30 @@ const LEASH: &str = r#"exec 3<&0
 (read -r _ <&3 || kill -KILL $$) >/dev/null 2>&1 &
 exec "$@" 3<&- </dev/null"#;
 
+/// The variables that a program finds: ours, with these differences.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    removed: Vec<OsString>,
+    set: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// Without those whose names begin like this: what the user has set for other purposes.
+    #[must_use]
+    pub fn without(mut self, prefix: &str) -> Self {
+        let names = env::vars_os().map(|(name, _)| name);
+        self.removed.extend(names.filter(|name| name.to_str().is_some_and(|name| name.starts_with(prefix))));
+        self
+    }
+
+    /// With this one.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.set.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
 /// A running program with its output in a log file. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -30,13 +55,28 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program`; what it says goes to the end of `log`.
+    /// Starts `program` in our environment; what it says goes to the end of `log`.
     pub fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+        Self::spawn_in(&Environment::default(), program, arguments, log)
+    }
+
+    /// The same in another environment.
+    pub fn spawn_in(
+        environment: &Environment,
+        program: &Path,
+        arguments: &[String],
+        log: &Path,
+    ) -> Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(log)?;
-        let mut child = Command::new("/bin/sh")
+        let mut command = Command::new("/bin/sh");
+        for name in &environment.removed {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(["-c", LEASH, "sh"])
             .arg(program)
             .args(arguments)
+            .envs(environment.set.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -25,6 +25,7 @@ fn wrong_usage_is_2_and_named() -> Result<()> {
     for (arguments, word) in [
         (&["--rounds", "0"][..], "--rounds"),
         (&["--context", "staging"], "--kubeconfig"),
+        (&["--screenshot", "page.png"], "--traces"),
         (&["--colour"], "--colour"),
     ] {
         let output = demo(arguments)?;
@@ -40,10 +41,17 @@ fn help_tells_what_is_done_to_a_cluster() -> Result<()> {
     assert!(output.status.success());
     // However the lines are broken.
     let help = words(&output).split_whitespace().collect::<Vec<_>>().join(" ");
-    for word in ["--keep", "--rounds", "--kubeconfig", "garbage collector", "removed at the end", "Exit code"]
-    {
+    for word in [
+        "--keep",
+        "--rounds",
+        "--traces",
+        "--kubeconfig",
+        "garbage collector",
+        "removed at the end",
+        "Exit code",
+    ] {
         assert!(help.contains(word), "{word}: {help}");
     }
-    assert!(!help.contains("--controller"), "that is for tests");
+    assert!(!help.contains("--controller") && !help.contains("--screenshot"), "those are for us");
     Ok(())
 }

@@ -12,7 +12,7 @@ use tokio::{task, time};
 use super::screen::Screen;
 use crate::directory::Directory;
 use crate::ports;
-use crate::process::{Process, last_lines};
+use crate::process::{Environment, Process, last_lines};
 
 /// Longer than its start ever took, also on a machine that builds something else meanwhile.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -20,6 +20,13 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How often a long build says that it is still at it.
 const WORD_EVERY: Duration = Duration::from_secs(15);
+
+/// What to run.
+pub(super) struct Program {
+    pub(super) path: PathBuf,
+    /// Where traces go to, if they are wanted.
+    pub(super) endpoint: Option<String>,
+}
 
 /// `zen-lead run` as a process.
 pub(super) struct Controller {
@@ -41,18 +48,14 @@ pub(super) async fn build(screen: &mut Screen, begun: Instant) -> Result<PathBuf
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // `cargo run` describes the lab's package in variables; build scripts that look at them would run again, and with
     // them most of the build, every time that the controller is built from here after it was built from a shell.
-    let described = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let described =
-        described.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
-    let mut arguments: Vec<String> = described.map(|name| format!("--unset={name}")).collect();
-    arguments.push(cargo.to_str().context("the path in CARGO is not UTF-8")?.to_owned());
+    let environment = Environment::default().without("CARGO_PKG_").without("CARGO_MANIFEST_");
     let build = ["build", "--release", "--package=zen-lead", "--bin=zen-lead", "--message-format=json"];
-    arguments.extend(build.map(str::to_owned));
+    let mut arguments: Vec<String> = build.map(str::to_owned).into();
     arguments.push(format!("--manifest-path={}", manifest.display()));
     let directory = Directory::create()?;
     let log = directory.path().join("build.log");
     // Its output goes to a file, and the build ends with us, however that happens.
-    let mut build = Process::spawn(Path::new("/usr/bin/env"), &arguments, &log)?;
+    let mut build = Process::spawn_in(&environment, Path::new(&cargo), &arguments, &log)?;
     let mut next_word = begun.elapsed() + WORD_EVERY;
     let mut often = time::interval(Duration::from_millis(100));
     let status = loop {
@@ -90,7 +93,7 @@ fn executable(line: &str) -> Option<PathBuf> {
 impl Controller {
     /// Starts it; its log goes into `folder`.
     pub(super) fn start(
-        program: &Path,
+        program: &Program,
         kubeconfig: &Path,
         folder: &Path,
         arguments: &[String],
@@ -106,7 +109,15 @@ impl Controller {
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
         all.extend_from_slice(arguments);
-        Ok(Self { process: Process::spawn(program, &all, &log)?, health, log })
+        let environment = match &program.endpoint {
+            None => Environment::default(),
+            // Nothing else that the user's says of traces: these are for our own pages.
+            Some(endpoint) => {
+                Environment::default().without("OTEL_").with("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            }
+        };
+        let process = Process::spawn_in(&environment, &program.path, &all, &log)?;
+        Ok(Self { process, health, log })
     }
 
     /// Returns when it says that it is ready.

@@ -1,6 +1,5 @@
 //! `--keep`: what a person can try.
 
-use std::future::pending;
 use std::path::Path;
 
 use anyhow::Result;
@@ -18,8 +17,8 @@ const LEADER_FIELD: &str = r".metadata.annotations.zen-lead\.io/current-leader";
 /// Columns for kubectl.
 const COLUMNS: &str = r"LEADER:.endpoints[*].targetRef.name,ADDRESS:.endpoints[*].addresses[*],EPOCH:.metadata.annotations.zen-lead\.io/epoch";
 
-/// Opts in again, says what can be tried, and waits.
-pub(super) async fn wait(place: &Place, log: &Path, screen: &mut Screen) -> Result<()> {
+/// Opts in again, and says what can be tried.
+pub(super) async fn show(place: &Place, log: &Path, screen: &mut Screen) -> Result<()> {
     let patch = Patch::Merge(json!({
         "metadata": { "annotations": { "zen-lead.io/enabled": "true" } },
     }));
@@ -63,6 +62,5 @@ pub(super) async fn wait(place: &Place, log: &Path, screen: &mut Screen) -> Resu
     }
     screen.line("");
     screen.line(&format!("The controller's log: {}", log.display()));
-    screen.line("Ctrl-C ends it and removes everything.");
-    pending().await
+    Ok(())
 }

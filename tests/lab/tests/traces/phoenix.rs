@@ -42,7 +42,7 @@ async fn what_it_is_sent_is_read_back_and_seen_in_its_page() -> Result<()> {
     assert_eq!(part.event("conflict").unwrap().attributes["try"], 2);
     assert_eq!(phoenix.traces().await?.len(), 2, "one asked for is told from the others");
 
-    let page = Chromium::find()?.dom(&phoenix.trace_url(&id).await?).await?;
+    let page = Chromium::find()?.dom(&phoenix.trace_url(&id).await?, (1500, 800)).await?;
     assert!(page.contains("failover-of-orders") && page.contains("publish"), "{page}");
     Ok(())
 }
