@@ -340,7 +340,7 @@ impl Driver {
         }
         // Whoever waits for the publication comes first, whoever reads logs second.
         for moved in &moves {
-            self.report(key, moved);
+            moved.log(key);
         }
         if let Some(regarding) = regarding {
             for notice in &out.notices {

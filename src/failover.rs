@@ -249,6 +249,31 @@ impl<T> std::ops::Deref for Bounded<T> {
 }
 
 impl Failover {
+    /// One of `service` that begins now.
+    #[must_use]
+    pub(crate) fn new(service: Key, begun: Timestamp, cause: Cause, ids: Option<Ids>) -> Self {
+        Self {
+            service,
+            begun,
+            ended: begun,
+            wall_ahead: 0,
+            cause,
+            outcome: Outcome::Open,
+            epoch: None,
+            seq: 0,
+            before: None,
+            after: None,
+            trigger: None,
+            stays: Bounded::default(),
+            calls: Bounded::default(),
+            budget: Micros(u64::MAX),
+            is_told: false,
+            ids,
+            follows: None,
+            spent: [Micros::ZERO; 4],
+        }
+    }
+
     /// How long it took, or takes until now.
     #[must_use]
     pub(crate) fn took(&self) -> Micros {
@@ -288,13 +313,15 @@ impl Failover {
         (skew > Micros::ZERO).then_some(skew)
     }
 
-    fn enter(&mut self, stay: Stay) {
+    /// Goes on with another phase.
+    pub(crate) fn enter(&mut self, stay: Stay) {
         self.leave(stay.since);
         self.cause = stay.cause;
         self.stays.push(stay);
     }
 
-    fn leave(&mut self, at: Timestamp) {
+    /// It lasts until now at least.
+    pub(crate) fn leave(&mut self, at: Timestamp) {
         self.ended = at;
         if let Some(stay) = self.stays.kept.last_mut() {
             let spent = &mut self.spent[place(stay.phase)];
@@ -321,3 +348,6 @@ const fn place(phase: Phase) -> usize {
         Phase::Reelecting => 3,
     }
 }
+
+#[cfg(test)]
+mod tests;

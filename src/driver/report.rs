@@ -25,9 +25,10 @@ pub(super) struct Moved {
     pub(super) took: Option<Micros>,
 }
 
-impl Driver {
-    pub(super) fn report(&self, key: &Key, moved: &Moved) {
-        let Moved { transition, epoch, lasted, is_found, trace, took } = moved;
+impl Moved {
+    /// The line for people.
+    pub(super) fn log(&self, key: &Key) {
+        let Self { transition, epoch, lasted, is_found, trace, took } = self;
         let pod = transition.to_pod.as_ref().map(machine::Pod::name);
         // What is found as it should be is nothing that happened: at start one line tells of all of it.
         if *is_found {
@@ -48,9 +49,11 @@ impl Driver {
             "transition"
         );
     }
+}
 
+impl Driver {
     /// Failovers that are over.
-    pub(super) fn over(&mut self, failovers: Vec<Box<Failover>>, regarding: &Regarding) {
+    pub(super) fn over(&mut self, failovers: Vec<Failover>, regarding: &Regarding) {
         for failover in failovers {
             if failover.is_over_budget() && !failover.is_told {
                 self.over_budget(&failover, regarding);
@@ -64,7 +67,7 @@ impl Driver {
 
     /// A failover takes, or took, longer than it may.
     pub(super) fn over_budget(&mut self, failover: &Failover, regarding: &Regarding) {
-        let (phase, spent) = failover.longest().unwrap_or((Phase::Reelecting, failover.took()));
+        let (phase, spent) = failover.longest().unwrap_or_else(|| (Phase::Reelecting, failover.took()));
         warn!(
             service = %failover.service,
             cause = failover.cause.as_str(),
