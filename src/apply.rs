@@ -137,6 +137,8 @@ pub(crate) struct Answer<T> {
     pub(crate) namespace: String,
     /// Method and kind of the request.
     pub(crate) what: &'static str,
+    /// The resource, as the API names it; of a deletion that of the first object.
+    pub(crate) resource: &'static str,
     /// It would have changed something.
     pub(crate) is_write: bool,
     /// What came of it.
@@ -229,6 +231,17 @@ impl<T: Send + 'static> Apply<T> {
         !self.running.is_empty() || !self.dropped.is_empty()
     }
 
+    /// How many orders wait for their turn, by lane.
+    #[must_use]
+    pub(crate) fn waiting(&self) -> [(&'static str, usize); 3] {
+        let later = self.later.waiting.len() + self.notices.len();
+        [
+            ("publications", self.publications.waiting.len()),
+            ("side", self.side.waiting.len()),
+            ("later", later),
+        ]
+    }
+
     /// The next answer; waits for ever if nothing is in flight.
     pub(crate) async fn answer(&mut self) -> Answer<T> {
         if let Some(dropped) = self.dropped.pop_front() {
@@ -284,13 +297,14 @@ impl<T: Send + 'static> Apply<T> {
 
     fn drop_notice(&mut self, order: Order<T>) {
         let Order { purpose, namespace, request, .. } = order;
-        let (what, lane) = (request.what(), request.lane());
+        let (what, resource, lane) = (request.what(), request.resource(), request.lane());
         let result = Err(Failure::dropped(NOTICES_WAITING));
         let now = Instant::now();
         self.dropped.push_back(Answer {
             purpose,
             namespace,
             what,
+            resource,
             is_write: true,
             result,
             ordered: now,
@@ -307,7 +321,7 @@ impl<T: Send + 'static> Apply<T> {
         self.lane(lane).in_flight += 1;
         self.running.spawn(async move {
             let Order { purpose, namespace, request, parent } = order;
-            let (what, is_write) = (request.what(), request.is_write());
+            let (what, resource, is_write) = (request.what(), request.resource(), request.is_write());
             let mut call = Call::new(&client, &namespace, parent);
             let result = if dry_run && is_write {
                 info!(dry_run, namespace, "would send: {request}");
@@ -319,7 +333,19 @@ impl<T: Send + 'static> Apply<T> {
             };
             let exchange = call.into_exchange();
             let ended = Instant::now();
-            Answer { purpose, namespace, what, is_write, result, ordered, begun, ended, exchange, lane }
+            Answer {
+                purpose,
+                namespace,
+                what,
+                resource,
+                is_write,
+                result,
+                ordered,
+                begun,
+                ended,
+                exchange,
+                lane,
+            }
         });
     }
 }
@@ -359,6 +385,20 @@ impl Request {
             Self::ReadService(_) => "GET service",
             Self::Delete(_) => "DELETE",
             Self::Notify(_) => "POST event",
+        }
+    }
+
+    /// As the API names it.
+    fn resource(&self) -> &'static str {
+        match self {
+            Self::CreateSlice(_) | Self::ReplaceSlice(_) | Self::ReadSlice(_) | Self::ListSlices(_) => {
+                "endpointslices"
+            }
+            Self::ReadPod(_) => "pods",
+            Self::CreateService(_) | Self::PatchService(..) | Self::ReadService(_) => "services",
+            Self::Delete(targets) if targets.first().is_some_and(|target| target.is_service) => "services",
+            Self::Delete(_) => "endpointslices",
+            Self::Notify(_) => "events",
         }
     }
 

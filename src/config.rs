@@ -119,6 +119,16 @@ pub struct RunArgs {
     #[arg(long, env = "ZEN_LEAD_METRICS_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8080")]
     pub metrics_bind_address: BindAddress,
 
+    /// Whose series the metrics have: `service`, each one's own; `aggregate`, one set for all Services of a namespace
+    #[arg(
+        long,
+        env = "ZEN_LEAD_METRICS_DETAIL",
+        value_name = "DETAIL",
+        default_value = "service",
+        hide_possible_values = true
+    )]
+    pub metrics_detail: MetricsDetail,
+
     /// Where to serve /healthz and /readyz; `:PORT` means all addresses, `0` switches it off
     #[arg(long, env = "ZEN_LEAD_HEALTH_PROBE_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8081")]
     pub health_probe_bind_address: BindAddress,
@@ -311,6 +321,15 @@ impl fmt::Display for BindAddress {
     }
 }
 
+/// Whose series the metrics have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MetricsDetail {
+    /// Those of each Service: about 40, at most 60.
+    Service,
+    /// Those of each namespace, for thousands of Services.
+    Aggregate,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -464,6 +483,7 @@ mod tests {
         assert_eq!(run.leader_election_id, "zen-lead-controller-leader-election");
         assert_eq!(run.max_writes_in_flight, 48);
         assert_eq!(run.log_format, LogFormat::Text);
+        assert_eq!(run.metrics_detail, MetricsDetail::Service);
         assert_eq!(run.namespaces, Vec::<String>::new());
         assert_eq!(run.ignored_warning(), None);
         assert_eq!(run.failover_budget, Duration::from_secs(5));
@@ -508,6 +528,12 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_of_services_or_of_namespaces() {
+        assert_eq!(run("--metrics-detail=aggregate").metrics_detail, MetricsDetail::Aggregate);
+        assert_eq!(run("-metrics-detail service").metrics_detail, MetricsDetail::Service);
+    }
+
+    #[test]
     fn namespaces_are_repeated_or_separated_by_commas() {
         assert_eq!(run("--namespace b,a --namespace c -n a").namespaces, ["a", "b", "c"]);
         assert_eq!(run("--namespace=").namespaces, Vec::<String>::new());
@@ -527,6 +553,7 @@ mod tests {
             ("--metrics-bind-address=8080", "expected :PORT"),
             ("--metrics-bind-address=:99999", "no port"),
             ("--max-writes-in-flight=0", "1..=512"),
+            ("--metrics-detail=pod", "service, aggregate"),
             ("--instance=zen-lead", "NAMESPACE/NAME"),
             ("--failover-budget=soon", "not a duration"),
             ("--failover-budget=0s", "no time at all"),
@@ -602,6 +629,7 @@ mod tests {
             ("ZEN_LEAD_CONTEXT", "variable"),
             ("ZEN_LEAD_DRY_RUN", "true"),
             ("ZEN_LEAD_METRICS_BIND_ADDRESS", "0"),
+            ("ZEN_LEAD_METRICS_DETAIL", "aggregate"),
             ("ZEN_LEAD_LOG", "debug"),
             ("RUST_LOG", "trace"),
             ("POD_NAME", "zen-lead-0"),
@@ -612,6 +640,7 @@ mod tests {
             r#"context: Some("flag")"#,
             "dry_run: true",
             "metrics_bind_address: Disabled",
+            "metrics_detail: Aggregate",
             "filter=debug identity=zen-lead-0 instance=system/zen-lead",
         ] {
             assert!(seen.contains(expected), "{expected} in {seen}");
@@ -624,6 +653,7 @@ mod tests {
             ("ZEN_LEAD_NAMESPACE", ""),
             ("ZEN_LEAD_DRY_RUN", ""),
             ("ZEN_LEAD_METRICS_BIND_ADDRESS", ""),
+            ("ZEN_LEAD_METRICS_DETAIL", ""),
             ("ZEN_LEAD_INSTANCE", ""),
             ("ZEN_LEAD_LOG", ""),
             ("RUST_LOG", "warn"),
@@ -633,6 +663,7 @@ mod tests {
             "namespaces: []",
             "dry_run: false",
             "metrics_bind_address: AllAddresses(8080)",
+            "metrics_detail: Service",
             "filter=warn",
             "/zen-lead",
         ] {

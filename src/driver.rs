@@ -5,6 +5,7 @@
 mod failures;
 mod gate;
 mod leftovers;
+mod measures;
 mod pods;
 mod report;
 mod services;
@@ -31,6 +32,7 @@ use crate::failure::{Failure, Kind};
 use crate::health::Health;
 use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
+use crate::metrics::Metrics;
 use crate::notice::{self, Notice, Regarding};
 use crate::rows::PodRow;
 use crate::traces::Tracer;
@@ -118,6 +120,8 @@ impl Scope {
 /// What is made of failovers besides decisions.
 #[derive(Clone, Debug)]
 pub(crate) struct Telemetry {
+    /// Counts them, and everything else.
+    pub(crate) metrics: Metrics,
     /// Makes their traces, if somebody wants them.
     pub(crate) tracer: Option<Tracer>,
     /// What each may take, unless its Service says something else.
@@ -145,6 +149,7 @@ pub(crate) struct Driver {
     world: World,
     apply: Apply<Purpose>,
     health: Health,
+    metrics: Metrics,
     tracer: Option<Tracer>,
     /// What a failover may take, unless its Service says something else.
     budget: Micros,
@@ -182,6 +187,7 @@ impl Driver {
             world: World::default(),
             apply,
             health,
+            metrics: telemetry.metrics,
             tracer: telemetry.tracer,
             budget: telemetry.budget,
             alarms: BinaryHeap::new(),
@@ -214,7 +220,10 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                _ = beat.tick() => self.health.driver_beat(),
+                _ = beat.tick() => {
+                    self.health.driver_beat();
+                    self.measure_queues();
+                }
                 answer = self.apply.answer(), if self.apply.is_busy() => self.answered(answer),
                 Some(fact) = feed.recv() => self.told(fact),
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
@@ -272,7 +281,8 @@ impl Driver {
     /// Lets `act` do something with one Service, tells its election the facts that come of it, and sends what
     /// that orders, until nothing more follows.
     fn with(&mut self, key: &Key, act: impl FnOnce(&mut Managed, &Surroundings<'_>, &mut Outcome)) {
-        let at = self.clock.now();
+        let begun = Instant::now();
+        let at = self.clock.timestamp(begun);
         let horizon = self.horizon(&key.namespace);
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
         let Some(managed) = space.managed.get_mut(&key.name) else { return };
@@ -294,6 +304,7 @@ impl Driver {
                 let since = managed.election.state().since();
                 let mut step = managed.election.step(at, &event);
                 let transition = step.transition.take();
+                managed.measure(&event, transition.as_ref(), &step, at, &mut out);
                 let followed = managed.follow(&event, transition.as_ref(), &cx, &mut out);
                 if let Some(transition) = transition {
                     managed.triggered(at);
@@ -317,6 +328,7 @@ impl Driver {
             }
         }
         let generation = managed.generation;
+        let gauges = (!managed.is_leaving).then(|| managed.gauges(&cx));
         let has_news = !out.notices.is_empty() || !out.failovers.is_empty();
         let regarding = has_news.then(|| managed.regarding());
         let trace = managed.journal.open().and_then(|failover| failover.ids);
@@ -336,6 +348,13 @@ impl Driver {
             }
             self.over(out.failovers, &regarding);
         }
+        if let Some(gauges) = gauges {
+            self.metrics.service_is(key, &gauges);
+        }
+        for counter in out.counters {
+            self.metrics.count(key, counter);
+        }
+        self.metrics.decided(key, begun.elapsed(), !out.has_failed);
         for name in retired {
             self.sweep_name(&key.namespace, &name);
         }
@@ -364,6 +383,7 @@ impl Driver {
     fn answered(&mut self, answer: Answer<Purpose>) {
         self.note_reachability(&answer);
         self.note_failure(&answer);
+        self.measure_call(&answer);
         let call = match &answer.purpose {
             Purpose::Of(_, _, errand) => {
                 errand.call().map(|(id, what)| Call::new(id, what, &answer, self.clock))
@@ -385,6 +405,10 @@ impl Driver {
         debug!(service = %key, ?waited, ?took, "answered: {errand:?}");
         let result = answer.result;
         self.with(&key, |managed, cx, out| {
+            out.has_failed = result.is_err();
+            if let Errand::Publish { .. } = errand {
+                managed.measure_write(result.is_ok(), out);
+            }
             if let Some(call) = call {
                 managed.journal.called(call, &mut out.failovers);
             }

@@ -304,6 +304,13 @@ impl Failover {
     }
 }
 
+/// A time in milliseconds, as logs and traces show it.
+#[expect(clippy::cast_precision_loss, reason = "exact for 285 years")]
+#[must_use]
+pub(crate) fn millis(time: Micros) -> f64 {
+    time.0 as f64 / 1e3
+}
+
 const PHASES: [Phase; 4] = [Phase::Elected, Phase::Draining, Phase::Leaderless, Phase::Reelecting];
 
 const fn place(phase: Phase) -> usize {

@@ -17,6 +17,7 @@ mod failure;
 pub mod health;
 pub mod kinds;
 mod managed;
+pub mod metrics;
 pub mod names;
 pub mod notice;
 pub mod rows;

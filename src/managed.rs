@@ -7,6 +7,7 @@
 mod authority;
 mod errand;
 mod leader_service;
+mod measures;
 mod obstacle;
 mod pace;
 mod removal;
@@ -25,7 +26,7 @@ use crate::failure::{Failure, Kind};
 use crate::kinds::Family;
 use crate::notice::{self, Notice, Regarding};
 use crate::rows::View;
-use crate::service::{self, Place, Source};
+use crate::service::{self, Place, Remembered, Source};
 use crate::slice::{self, Observed};
 
 use authority::replaced;
@@ -55,11 +56,11 @@ pub(crate) struct Identity {
 
 /// A namespace and a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
+pub struct Key {
     /// The namespace.
-    pub(crate) namespace: Arc<str>,
+    pub namespace: Arc<str>,
     /// The source Service's name.
-    pub(crate) name: Arc<str>,
+    pub name: Arc<str>,
 }
 
 impl std::fmt::Display for Key {
@@ -96,6 +97,12 @@ pub(crate) struct Managed {
     highest_epoch: Option<Epoch>,
     /// The authority slice as last known.
     authority: Option<Observed>,
+    /// Since when its leader leads.
+    led_since: Option<Timestamp>,
+    /// When the leader changed last, as the leader Service tells whoever starts anew.
+    remembered_switch: Option<Timestamp>,
+    /// The last write of the authority slice failed.
+    has_failed: bool,
     /// When what led to the next write happened.
     triggered: Option<Timestamp>,
     /// The source as it was when the last write of the authority slice was ordered.
@@ -131,6 +138,9 @@ impl Managed {
             is_leaving: false,
             highest_epoch: None,
             authority: None,
+            led_since: None,
+            remembered_switch: None,
+            has_failed: false,
             triggered: None,
             drafted_for: None,
             service: LeaderService::default(),
@@ -208,11 +218,16 @@ impl Managed {
     /// The fact with which an election begins, or begins anew.
     pub(crate) fn begin(&mut self, members: Vec<machine::Member>, horizon: Version, at: Timestamp) -> Event {
         self.is_synced = true;
-        Event::Synced { members, standing: self.standing(horizon, at) }
+        let remembered = self.remembered(at);
+        self.remembered_switch = remembered.as_ref().and_then(|remembered| remembered.switched);
+        Event::Synced { members, standing: self.standing(remembered, horizon) }
     }
 
-    fn standing(&self, horizon: Version, at: Timestamp) -> Standing {
-        let remembered = self.service.read().map(|service| service::remembered(&service, at));
+    fn remembered(&self, at: Timestamp) -> Option<Remembered> {
+        self.service.read().map(|service| service::remembered(&service, at))
+    }
+
+    fn standing(&self, remembered: Option<Remembered>, horizon: Version) -> Standing {
         Standing {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
             mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),

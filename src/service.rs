@@ -19,7 +19,7 @@ use crate::annotations::{
     CURRENT_LEADER, EPOCH, INSTANCE, LEADER_LAST_SWITCH_TIME, LEADER_POD_NAME, LEADER_POD_UID,
     SWITCHOVER_HANDLED,
 };
-use crate::kinds::{Family, ServiceLite, wall_time};
+use crate::kinds::{Family, ServiceLite, timestamp, wall_time};
 use crate::names::{CONTROLLER, LABEL_MANAGED_BY, LABEL_SOURCE_SERVICE};
 use crate::rows::View;
 
@@ -142,6 +142,8 @@ pub struct Remembered {
     pub invalid_epoch: Option<String>,
     /// The switchover request that was handled last.
     pub handled: Option<String>,
+    /// When the leadership changed last, to the second.
+    pub switched: Option<Timestamp>,
 }
 
 /// Reads back what the leader Service mirrors. `now` bounds the epochs that are believed.
@@ -154,7 +156,8 @@ pub fn remembered(leader_service: &ServiceLite, now: Timestamp) -> Remembered {
         Some(Ok(epoch)) => (Some(epoch), None),
         Some(Err(text)) => (None, Some(text.clone())),
     };
-    Remembered { epoch, invalid_epoch, handled: annotation(SWITCHOVER_HANDLED).cloned() }
+    let switched = annotation(LEADER_LAST_SWITCH_TIME).and_then(|text| text.parse().ok()).map(timestamp);
+    Remembered { epoch, invalid_epoch, handled: annotation(SWITCHOVER_HANDLED).cloned(), switched }
 }
 
 /// Ten years, in seconds. Epochs start at the Unix time and grow by one a term: none is ever so far ahead.

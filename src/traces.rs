@@ -18,8 +18,7 @@ mod export;
 mod settings;
 mod spans;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use opentelemetry::trace::{SpanId, SpanKind};
 use opentelemetry_sdk::trace::{
@@ -28,6 +27,7 @@ use opentelemetry_sdk::trace::{
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::failover::{Failover, Ids};
+use crate::metrics::SpansDropped;
 
 pub(crate) use export::Exporter;
 pub use export::StartError;
@@ -41,21 +41,17 @@ const WAITING: usize = 1_024;
 pub(crate) struct Tracer {
     queue: mpsc::Sender<Box<Failover>>,
     sampler: Sampler,
-    lost: Lost,
+    lost: SpansDropped,
     propagates: bool,
 }
 
-/// Counts spans that never reached the collector.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Lost {
-    /// The queue was full, because the collector was slower than the failovers.
-    pub(crate) queue_full: Arc<AtomicU64>,
-    /// The collector could not be reached, or refused them.
-    pub(crate) export_failed: Arc<AtomicU64>,
-}
-
 impl Tracer {
-    fn new(queue: mpsc::Sender<Box<Failover>>, sampler: Sampler, lost: Lost, propagates: bool) -> Self {
+    fn new(
+        queue: mpsc::Sender<Box<Failover>>,
+        sampler: Sampler,
+        lost: SpansDropped,
+        propagates: bool,
+    ) -> Self {
         Self { queue, sampler, lost, propagates }
     }
 

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lab::{Chromium, Environment, Phoenix, Status, within};
+use lab::{Chromium, Lab, Phoenix, Status, within};
 use serde_json::Value;
 use support::Stage;
 
@@ -25,9 +25,9 @@ fn agree(logged: &Value, traced_ms: f64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_in_phoenix_is_the_one_in_the_log() -> Result<()> {
     let phoenix = Phoenix::start().await?;
-    let environment = Environment::default().without("OTEL_");
-    let environment = environment.with("OTEL_EXPORTER_OTLP_ENDPOINT", &phoenix.endpoint());
-    let stage = Stage::with_environment("phoenix", &environment, &["--log-format=json"]).await?;
+    let endpoint = phoenix.endpoint();
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
+    let stage = Stage::set(Lab::shared().await?, "phoenix", &variables, &["--log-format=json"]).await?;
     let (_source, pods) = stage.led("orders", 2).await?;
     pods[0].unready().await?;
     stage.until_led("orders", &pods[1]).await?;

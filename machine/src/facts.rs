@@ -293,6 +293,10 @@ impl Facts {
         }
     }
 
+    pub(crate) fn eligible(&self, at: Timestamp) -> usize {
+        self.rows.iter().filter(|row| row.is_eligible(&self.policy, at)).count()
+    }
+
     pub(crate) fn is_doubted(&self, pod: &Pod) -> bool {
         self.doubt.as_ref().is_some_and(|doubt| doubt.holds && doubt.pod == *pod)
     }

@@ -171,6 +171,18 @@ impl Election {
         self.facts.is_acknowledged(self.machine.state(), self.now)
     }
 
+    /// How many members could be chosen now.
+    #[must_use]
+    pub fn eligible(&self) -> usize {
+        self.facts.eligible(self.now)
+    }
+
+    /// Whether no choices are made, because a person asked for that.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.facts.is_paused()
+    }
+
     /// The request for a handover that still waits.
     #[must_use]
     pub fn pending_switchover(&self) -> Option<&Switchover> {

@@ -5,8 +5,9 @@ use opentelemetry::trace::TraceId;
 use tracing::{debug, info, warn};
 
 use super::Driver;
-use crate::failover::{Failover, Outcome};
+use crate::failover::{Failover, Outcome, millis};
 use crate::managed::Key;
+use crate::metrics::Counter;
 use crate::notice::{Notice, Regarding};
 
 /// A change of phase, or of who leads or is to lead.
@@ -54,6 +55,7 @@ impl Driver {
             if failover.is_over_budget() && !failover.is_told {
                 self.over_budget(&failover, regarding);
             }
+            self.measure_failover(&failover);
             if let Some(tracer) = &self.tracer {
                 tracer.export(failover);
             }
@@ -74,6 +76,7 @@ impl Driver {
             trace_id = failover.ids.map(|ids| tracing::field::display(ids.trace)),
             "failover over budget"
         );
+        self.metrics.count(&failover.service, Counter::BudgetExceeded);
         self.send_notice(&Notice::budget_exceeded(failover, phase, spent), regarding);
     }
 
@@ -98,8 +101,4 @@ impl Driver {
             self.over(over, &regarding);
         }
     }
-}
-
-fn millis(time: Micros) -> f64 {
-    std::time::Duration::from_micros(time.0).as_secs_f64() * 1e3
 }

@@ -309,6 +309,7 @@ impl Driver {
             return;
         }
         managed.is_leaving = true;
+        self.metrics.forget(key);
         info!(service = %key, "no longer opted in; what was made for it is removed");
         self.step(key, why);
     }
@@ -319,6 +320,7 @@ impl Driver {
         let mut managed = space.managed.remove(&key.name)?;
         space.unindex(&managed.view.source.selector, &key.name);
         space.unname_leader(&managed.leader_service, &key.name);
+        self.metrics.forget(key);
         let over = managed.journal.end(failover::Outcome::Removed, self.clock.now());
         self.over(over, &managed.regarding());
         Some(managed)

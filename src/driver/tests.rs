@@ -16,9 +16,11 @@ use tower::{BoxError, service_fn};
 
 use super::{Driver, Feed, Purpose, Scope, Telemetry};
 use crate::apply::Apply;
+use crate::config::MetricsDetail;
 use crate::health::Health;
 use crate::kinds::fixtures::{decode, merge, pod, service, with};
 use crate::managed::Identity;
+use crate::metrics::{BuildInfo, Metrics};
 use crate::watch::Change;
 
 /// Takes every write as it is; patches of Services wait until they are let through.
@@ -87,8 +89,11 @@ fn driver(server: &Arc<Server>) -> Driver {
     let service = service_fn(move |request| server.clone().answer(request));
     let apply: Apply<Purpose> = Apply::new(kube::Client::new(service, "shop"), 48, false);
     let identity = Identity { instance: "system/zen-lead".into(), replica: "zen-lead-0".into() };
-    let telemetry = Telemetry { tracer: None, budget: Micros::from_secs(5) };
-    Driver::new(identity, Scope::Cluster, apply, Health::new(), telemetry)
+    let health = Health::new();
+    let build = BuildInfo { version: "0", installation: "".into(), replica: "".into() };
+    let metrics = Metrics::new(MetricsDetail::Service, &health, build);
+    let telemetry = Telemetry { metrics, tracer: None, budget: Micros::from_secs(5) };
+    Driver::new(identity, Scope::Cluster, apply, health, telemetry)
 }
 
 /// Hears answers until none comes without something else happening: time stands still, and goes on only when

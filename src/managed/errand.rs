@@ -6,6 +6,7 @@ use super::Identity;
 use crate::apply::{Request, Target};
 use crate::clock::Clock;
 use crate::failover::{Failover, Purpose};
+use crate::metrics::Counter;
 use crate::notice::Notice;
 use crate::rows::{PodRow, View};
 use crate::traces::Tracer;
@@ -67,6 +68,10 @@ pub(crate) struct Outcome {
     pub(crate) errands: Vec<(Errand, Request)>,
     /// What people should be told besides the election's own notices.
     pub(crate) notices: Vec<Notice>,
+    /// What happened that is counted.
+    pub(crate) counters: Vec<Counter>,
+    /// It began with a failure.
+    pub(crate) has_failed: bool,
     /// Changes of leadership that are over.
     pub(crate) failovers: Vec<Box<Failover>>,
 }

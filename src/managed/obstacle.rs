@@ -55,7 +55,7 @@ impl Managed {
     /// Something foreign has gone; something else that is may be left.
     pub(super) fn unblock(&self, cx: &Surroundings<'_>, out: &mut Outcome) {
         if self.is_synced {
-            let free = || Event::Unblocked { standing: self.standing(cx.horizon, cx.at) };
+            let free = || Event::Unblocked { standing: self.standing(self.remembered(cx.at), cx.horizon) };
             out.events.push(self.obstruction().unwrap_or_else(free));
         }
     }

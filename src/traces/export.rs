@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use super::spans::{Renderer, count};
-use super::{Lost, Settings, Tracer, WAITING};
+use super::{Settings, Tracer, WAITING};
 use crate::failover::Failover;
+use crate::metrics::SpansDropped;
 
 /// A failover waits so long for others before it is sent: many at once are then few exports, and the processor is
 /// not needed while they happen.
@@ -65,7 +66,7 @@ impl Exporter {
         settings: Settings,
         server: &str,
         propagates: bool,
-        lost: Lost,
+        lost: &SpansDropped,
     ) -> Result<(Tracer, Self), StartError> {
         let (queue, failovers) = mpsc::channel(WAITING);
         let (stop, told_to_stop) = oneshot::channel();
@@ -89,7 +90,7 @@ impl Exporter {
             deadline: None,
             renderer,
             exporter,
-            lost,
+            lost: lost.clone(),
             complaint: None,
             endpoint,
         };
@@ -137,7 +138,7 @@ struct Task {
     deadline: Option<Instant>,
     renderer: Renderer,
     exporter: opentelemetry_otlp::SpanExporter,
-    lost: Lost,
+    lost: SpansDropped,
     complaint: Option<Instant>,
     endpoint: String,
 }
@@ -231,7 +232,7 @@ impl Task {
     }
 }
 
-fn total(lost: &Lost) -> u64 {
+fn total(lost: &SpansDropped) -> u64 {
     let [queue_full, export_failed] =
         [&lost.queue_full, &lost.export_failed].map(|count: &std::sync::Arc<AtomicU64>| count.load(Relaxed));
     queue_full + export_failed

@@ -131,8 +131,12 @@ fn endpoint(found: &Found, variables: Variables<'_>) -> Result<Uri, SettingsErro
     }
     let uri: Uri = text.parse().map_err(|error| found.wrong(format!("{error}; {WHY}")))?;
     let is_known = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme());
-    let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    if is_known && has_host { Ok(uri) } else { Err(found.wrong(WHY)) }
+    let is_sound = uri.authority().is_some_and(|authority| {
+        // What is no number is a port all the same, as far as `http` is concerned.
+        let has_port = authority.as_str().len() == authority.host().len() || authority.port_u16().is_some();
+        !authority.host().is_empty() && has_port
+    });
+    if is_known && is_sound { Ok(uri) } else { Err(found.wrong(WHY)) }
 }
 
 fn protocol(variables: Variables<'_>) -> Result<(), SettingsError> {

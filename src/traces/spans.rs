@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use http::Uri;
-use machine::{Epoch, Micros, Phase};
+use machine::{Epoch, Phase};
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 
-use crate::failover::{Call, Failover, Http, Ids, Outcome, Purpose, Stay, Who};
+use crate::failover::{Call, Failover, Http, Ids, Outcome, Purpose, Stay, Who, millis};
 
 /// The root span's name.
 pub(super) const ROOT: &str = "failover";
@@ -35,10 +35,15 @@ struct Server {
 
 /// How many spans a failover is.
 pub(super) fn count(failover: &Failover) -> u64 {
-    let of_call = |call: &Call| 2 + u64::from(call.http.is_some());
+    let of_call = |call: &Call| 1 + u64::from(!is_earlier(call, failover)) + u64::from(call.http.is_some());
     let of_calls: u64 = failover.calls.iter().map(of_call).sum();
     let detect = u64::from(detected(failover).is_some());
     1 + detect + failover.stays.len() as u64 + of_calls
+}
+
+/// Whether a call was ordered before there was a reason for this failover.
+fn is_earlier(call: &Call, failover: &Failover) -> bool {
+    call.ordered < failover.begun
 }
 
 /// When the trigger happened, if that was before we saw it.
@@ -208,12 +213,18 @@ impl Trace<'_> {
     }
 
     fn call(&mut self, call: &Call, parent: SpanId) {
-        let (ordered, begun) = (self.failover.wall(call.ordered), self.failover.wall(call.begun));
+        let mut attributes = vec![KeyValue::new("zen_lead.outcome", call.outcome)];
+        // A write that was on its way already, and that this had to wait for: only the wait is of this failover.
+        if is_earlier(call, self.failover) {
+            attributes.push(KeyValue::new("zen_lead.earlier", true));
+        } else {
+            let (id, name, attributes) = (new_id(), "queue".into(), Vec::new());
+            let (begun, ended) = (self.failover.wall(call.ordered), self.failover.wall(call.begun));
+            self.push(Span { id, parent, name, begun, ended, who: None, attributes });
+        }
+        let begun = self.failover.wall(call.begun.max(self.failover.begun));
         let ended = self.failover.wall(call.ended);
-        let (id, name) = (new_id(), "queue".into());
-        self.push(Span { id, parent, name, begun: ordered, ended: begun, who: None, attributes: Vec::new() });
         let (id, name) = (new_id(), purpose(call.purpose).into());
-        let attributes = vec![KeyValue::new("zen_lead.outcome", call.outcome)];
         let span = self.push(Span { id, parent, name, begun, ended, who: None, attributes });
         if call.outcome != "ok" {
             span.status = Status::error(call.outcome);
@@ -242,7 +253,8 @@ impl Trace<'_> {
             None => Some(outcome.into()),
         };
         attributes.extend(error.clone().map(|error| KeyValue::new("error.type", error)));
-        let (begun, ended) = (self.failover.wall(*begun), self.failover.wall(*ended));
+        let begun = self.failover.wall((*begun).max(self.failover.begun));
+        let ended = self.failover.wall(*ended);
         let (id, name) = (exchange.span.unwrap_or_else(new_id), exchange.method.to_string().into());
         let span = self.push(Span { id, parent, name, begun, ended, who: None, attributes });
         span.span_kind = SpanKind::Client;
@@ -296,10 +308,6 @@ fn new_id() -> SpanId {
 
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn millis(micros: Micros) -> f64 {
-    std::time::Duration::from_micros(micros.0).as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

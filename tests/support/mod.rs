@@ -12,6 +12,7 @@
 
 mod acts;
 mod faults;
+mod named;
 mod record;
 mod store;
 
@@ -27,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
 pub use acts::Written;
+pub use named::{named_in, named_metrics};
 pub use record::{ENABLED, SOURCE_SERVICE, leaders};
 
 /// How long anything may take that should take milliseconds: long enough for a machine that is busy with other
@@ -52,28 +54,24 @@ impl Stage {
         Self::on(Lab::shared().await?, purpose, arguments).await
     }
 
-    /// One whose controller runs in this environment.
-    pub async fn with_environment(
-        purpose: &str,
-        environment: &Environment,
-        arguments: &[&str],
-    ) -> Result<Self> {
-        Self::set(Lab::shared().await?, purpose, environment, arguments).await
-    }
-
     /// A stage on a control plane of the test's own.
     pub async fn on(lab: &Lab, purpose: &str, arguments: &[&str]) -> Result<Self> {
-        Self::set(lab, purpose, &Environment::default(), arguments).await
+        Self::set(lab, purpose, &[], arguments).await
     }
 
-    async fn set(lab: &Lab, purpose: &str, environment: &Environment, arguments: &[&str]) -> Result<Self> {
+    /// The same with variables for the controller.
+    pub async fn set(
+        lab: &Lab,
+        purpose: &str,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let audit = lab.control_plane.audit().from_now();
         let ns = lab.namespace(purpose).await?;
         let account = authorise(&ns).await?;
         let kubeconfig = account.kubeconfig().await?;
-        let mut all = vec!["--namespace", ns.name()];
-        all.extend(arguments);
-        let controller = Controller::start_in(environment, &kubeconfig, ns.name(), &all)?;
+        let all = [&["--namespace", ns.name()], arguments].concat();
+        let controller = Controller::start_with(&kubeconfig, ns.name(), variables, &all)?;
         controller.until_ready().await?;
         Ok(Self { ns, account, controller, audit })
     }
@@ -192,6 +190,7 @@ pub fn listed_rights() -> Result<BTreeSet<(String, String)>> {
 pub struct Controller {
     process: Option<Process>,
     health: u16,
+    metrics: u16,
     log: PathBuf,
 }
 
@@ -206,39 +205,45 @@ impl Controller {
 
     /// One with this kubeconfig and these arguments; not ready yet. `name` names its log.
     pub fn start(kubeconfig: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
-        Self::start_in(&Environment::default(), kubeconfig, name, arguments)
+        Self::start_with(kubeconfig, name, &[], arguments)
     }
 
-    /// The same in this environment.
-    pub fn start_in(
-        environment: &Environment,
+    /// The same with variables.
+    pub fn start_with(
         kubeconfig: &Path,
         name: &str,
+        variables: &[(&str, &str)],
         arguments: &[&str],
     ) -> Result<Self> {
-        let mut all = vec!["run", "--metrics-bind-address=0", "--log-level=info,zen_lead=debug"];
-        all.extend(arguments);
-        Self::spawn(environment, kubeconfig, name, &all)
+        let usual = ["run", "--log-level=info,zen_lead=debug"];
+        Self::spawn(kubeconfig, name, variables, &[&usual, arguments].concat())
     }
 
-    /// One with just this command line, but for the kubeconfig and the address of its probes.
+    /// One with just this command line, but for the kubeconfig and the addresses of its probes and metrics.
     pub fn start_as(kubeconfig: &Path, name: &str, command_line: &[&str]) -> Result<Self> {
-        Self::spawn(&Environment::default(), kubeconfig, name, command_line)
+        Self::spawn(kubeconfig, name, &[], command_line)
     }
 
     fn spawn(
-        environment: &Environment,
         kubeconfig: &Path,
         name: &str,
+        variables: &[(&str, &str)],
         command_line: &[&str],
     ) -> Result<Self> {
-        let health = lab::free_port()?;
+        let (health, metrics) = (lab::free_port()?, lab::free_port()?);
         let log = kubeconfig.with_file_name(format!("{name}-{health}.log"));
+        let environment = Environment::default().without("OTEL_");
+        let environment =
+            variables.iter().fold(environment, |environment, (name, value)| environment.with(name, value));
         let mut all: Vec<String> = command_line.iter().map(|argument| (*argument).to_owned()).collect();
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
+        if !command_line.iter().any(|argument| argument.contains("metrics-bind-address")) {
+            all.push(format!("--metrics-bind-address=127.0.0.1:{metrics}"));
+        }
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        let process = Process::spawn_in(environment, Path::new(env!("CARGO_BIN_EXE_zen-lead")), &all, &log)?;
-        Ok(Self { process: Some(process), health, log })
+        let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
+        let process = Process::spawn_in(&environment, program, &all, &log)?;
+        Ok(Self { process: Some(process), health, metrics, log })
     }
 
     pub fn process(&self) -> Result<&Process> {
@@ -275,8 +280,31 @@ impl Controller {
 
     /// The answer of `/readyz` or `/healthz`: status line and body.
     pub async fn probe(&self, path: &str) -> Result<String> {
+        Self::get(self.health, path).await
+    }
+
+    /// A scrape of its metrics, with the head of the answer.
+    pub async fn scrape(&self) -> Result<String> {
+        Self::get(self.metrics, "/metrics").await
+    }
+
+    /// Waits until a scrape is as wanted.
+    pub async fn until_scraped(&self, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let deadline = Instant::now() + SOON;
+        let mut often = interval(Duration::from_millis(10));
+        loop {
+            often.tick().await;
+            let scrape = self.scrape().await?;
+            if wanted(&scrape) {
+                return Ok(scrape);
+            }
+            ensure!(Instant::now() < deadline, "the metrics are not as wanted:\n{scrape}");
+        }
+    }
+
+    async fn get(port: u16, path: &str) -> Result<String> {
         let ask = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.health)).await?;
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
             let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();

@@ -121,6 +121,8 @@ impl Facts {
             self.epochs.see(flight.wanted.epoch);
             return;
         }
+        // Whose what was seen before has been, no longer matters.
+        self.echo = None;
         self.is_ours = true;
         self.made_anew(at, flight.based_on);
         self.acknowledge(flight.wanted.acknowledged(version));

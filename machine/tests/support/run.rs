@@ -235,6 +235,13 @@ impl Run {
         self.tell(Event::Published { id, version })
     }
 
+    /// The open write, whose answer keeps others waiting no longer and comes when the test wants.
+    #[track_caller]
+    pub(crate) fn answered_later(&mut self) -> (OrderId, Version) {
+        let (id, ..) = self.publish.take().expect("a write is open");
+        (id, self.election.published().expect("a slice").version)
+    }
+
     pub(crate) fn observed(&mut self, slice: SliceBuilder, facts: Facts) -> &mut Self {
         let published = Some(self.publication(slice));
         let horizon = self.horizon(facts);

@@ -75,6 +75,19 @@ fn a_withdrawal_seen_before_its_answer_is_told_once_that_says_it_is_ours() {
     run.answered_echo().is("Leaderless", &["tell LeaderLost gone after a"]).rests();
 }
 
+/// The slice's creation is seen before its answer, and the first leader's write is answered before that, too.
+#[test]
+fn the_answer_to_an_older_write_that_the_watch_has_shown_takes_nothing_back() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a")], None).is("Leaderless", &["create nobody@none"]);
+    run.echoed();
+    let (id, version) = run.answered_later();
+    run.ready(pod("a")).is("Reelecting a@+0 by first_election", &["publish a@+0 .1"]);
+    run.published().is("Elected a@+0", &["tell LeaderElected first_election a", "mirror a@+0"]);
+    run.tell(Event::Published { id, version }).is_silent();
+    run.rests();
+}
+
 #[test]
 fn what_needs_no_write_is_told_by_the_lease_holder() {
     let tolerant = policy(|policy| policy.failover_min_delay = secs(5));

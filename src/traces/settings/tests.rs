@@ -124,6 +124,7 @@ fn what_makes_no_sense_is_refused_with_its_name_and_value() {
     for (variable, value, expected) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector:4317", "expected http://HOST:PORT"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "expected http://HOST:PORT"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:port", "expected http://HOST:PORT"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://a b:4317", "expected http://HOST:PORT"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "only grpc"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),

@@ -9,8 +9,8 @@ use futures::future::try_join_all;
 use kube::Client;
 use tokio::task;
 
+use crate::assets::Assets;
 use crate::audit::Audit;
-use crate::build::Assets;
 use crate::component::{Component, Probe};
 use crate::connection::{Authority, Connection, Token};
 use crate::directory::Directory;

@@ -18,6 +18,7 @@
 //! ```
 
 mod access;
+mod assets;
 mod audit;
 mod build;
 mod bulk;
@@ -39,6 +40,7 @@ mod pod;
 mod pods;
 mod ports;
 mod process;
+mod promtool;
 mod services;
 mod slices;
 mod span;
@@ -48,8 +50,8 @@ mod trace;
 use std::time::Duration;
 
 pub use access::{Account, rotate};
+pub use assets::Assets;
 pub use audit::{Audit, Entry};
-pub use build::Assets;
 pub use chromium::Chromium;
 pub use collector::{Collector, ExportRequest, Mode};
 pub use component::Component;
@@ -65,10 +67,12 @@ pub use pod::Pod;
 pub use pods::{FINALIZER, PodBuilder, next_ipv4, next_ipv6, pod};
 pub use ports::free as free_port;
 pub use process::{Environment, Process, is_alive, last_lines};
+pub use promtool::Promtool;
 pub use rustix::process::Signal;
 pub use services::{Service, ServiceBuilder};
 pub use slices::{SERVICE_NAME, Slices, leader_of, until, until_object};
 pub use span::{Attributes, Kind, Link, Span, SpanEvent, Status};
+pub use tonic::Code;
 pub use trace::Trace;
 
 /// So many seconds.
