@@ -53,8 +53,8 @@ async fn what_it_is_sent_is_read_back_and_seen_in_its_page() -> Result<()> {
         let mut often = interval(Duration::from_millis(100));
         loop {
             often.tick().await;
-            let traces = phoenix.traces().await?;
-            if traces.len() == count + 2 && traces.iter().all(|trace| trace.spans().len() == 2) {
+            let kept = phoenix.traces().await?;
+            if kept.len() == count + 2 && kept.iter().all(|trace| trace.spans().len() == 2) {
                 return anyhow::Ok(());
             }
         }
