@@ -311,7 +311,7 @@ impl Driver {
                     moves.push(Moved {
                         is_found: matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted,
                         epoch: managed.election.state().epoch(),
-                        lasted: at.since(since),
+                        lasted: (since > Timestamp(0)).then(|| at.since(since)),
                         trace: followed.ids.map(|ids| ids.trace),
                         took: followed.took,
                         transition,

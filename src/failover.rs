@@ -68,8 +68,10 @@ pub(crate) enum Outcome {
     Open,
     /// The API server acknowledged a new leader.
     Elected,
-    /// What another writer had published is taken over.
+    /// What somebody else had published is taken over.
     Adopted,
+    /// What another replica had published is taken over: the failover is that one's to tell.
+    Superseded,
     /// The leader from before leads on.
     Kept,
     /// The API server acknowledged that nobody leads.
@@ -90,6 +92,7 @@ impl Outcome {
             Self::Open => "open",
             Self::Elected => "elected",
             Self::Adopted => "adopted",
+            Self::Superseded => "superseded",
             Self::Kept => "kept",
             Self::Leaderless => "leaderless",
             Self::Obstructed => "obstructed",

@@ -15,8 +15,8 @@ pub(super) struct Moved {
     pub(super) transition: Transition,
     /// The term, after it.
     pub(super) epoch: Option<Epoch>,
-    /// How long the phase before has lasted.
-    pub(super) lasted: Micros,
+    /// How long the phase before has lasted; none: it was the beginning.
+    pub(super) lasted: Option<Micros>,
     /// What was found as it should be.
     pub(super) is_found: bool,
     /// The failover that it belongs to.
@@ -43,7 +43,7 @@ impl Moved {
             previous = transition.from_pod.as_ref().map(machine::Pod::name),
             pod,
             epoch = epoch.map(|epoch| epoch.0),
-            duration_ms = millis(*lasted),
+            duration_ms = lasted.map(millis),
             failover_ms = took.map(millis),
             trace_id = trace.map(tracing::field::display),
             "transition"
@@ -55,11 +55,12 @@ impl Driver {
     /// Failovers that are over.
     pub(super) fn over(&mut self, failovers: Vec<Failover>, regarding: &Regarding) {
         for failover in failovers {
-            if failover.is_over_budget() && !failover.is_told {
+            let is_ours = failover.outcome != Outcome::Superseded;
+            if is_ours && failover.is_over_budget() && !failover.is_told {
                 self.over_budget(&failover, regarding);
             }
             self.measure_failover(&failover);
-            if let Some(tracer) = &self.tracer {
+            if let Some(tracer) = self.tracer.as_ref().filter(|_| is_ours) {
                 tracer.export(failover);
             }
         }

@@ -40,6 +40,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) election: &'a Election,
     /// What is around the Service.
     pub(crate) cx: &'a Surroundings<'a>,
+    /// What is published was written by somebody who is no instance of ours.
+    pub(crate) is_foreign: bool,
     /// What a failover of this Service may take.
     pub(crate) budget: Micros,
 }
@@ -90,7 +92,8 @@ impl Journal {
                 self.leader.clone_from(&who);
                 Some(match cause {
                     _ if is_kept => Outcome::Kept,
-                    Cause::Adopted => Outcome::Adopted,
+                    Cause::Adopted if seen.is_foreign => Outcome::Adopted,
+                    Cause::Adopted => Outcome::Superseded,
                     _ => Outcome::Elected,
                 })
             }

@@ -89,6 +89,7 @@ impl Run {
             transition: step.transition.as_ref(),
             election: &self.election,
             cx: &cx,
+            is_foreign: false,
             budget: cx.budget,
         };
         self.journal.follow(&seen, &mut self.over);
@@ -195,6 +196,31 @@ fn what_takes_too_long_is_told_once_and_while_it_goes_on() {
         (run.journal.overdue(due.plus(Micros::from_secs(60))).is_none(), run.journal.deadline()),
         (true, None)
     );
+}
+
+/// Another replica was quicker: it tells of the failover, not we.
+#[test]
+fn what_another_replica_wrote_is_its_failover() {
+    let mut run = Run::led();
+    run.tell(Event::PodUnready { member: member("a", 11, false) });
+    let (epoch, ours) = (run.election.state().epoch(), false);
+    let shown = machine::Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
+    let published = machine::Publication {
+        version: Version(12),
+        leader: Some(pod("b")),
+        epoch,
+        shown,
+        handled: None,
+        intact: true,
+        ours,
+    };
+    run.tell(Event::PublicationObserved { published: Some(published), horizon: Version(1), by: None });
+    let id = run.open.expect("our write is on its way");
+    run.call();
+    run.tell(Event::PublishFailed { id, outcome: machine::Outcome::Conflict });
+    let [failover] = &run.over[..] else { panic!("{:?}", run.over) };
+    assert_eq!(failover.outcome, Outcome::Superseded);
+    assert!(!failover.outcome.is_change() && !failover.outcome.is_failure());
 }
 
 #[test]
