@@ -9,6 +9,10 @@ use crate::failover::Failover;
 impl Driver {
     /// A call to the API server has come to an end.
     pub(super) fn measure_call(&self, answer: &Answer<Purpose>) {
+        if answer.outcome() == "superseded" {
+            // Nothing was asked of the API server.
+            return;
+        }
         self.metrics.called(answer.what, answer.ended - answer.begun);
         if answer.is_write {
             self.metrics.wrote(answer.resource, answer.outcome());

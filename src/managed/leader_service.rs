@@ -193,7 +193,7 @@ impl Managed {
                     self.service.former_ips.clear();
                 }
                 self.service.pace.fail(cx.at);
-                if matches!(failure.kind, Kind::NotFound | Kind::Conflict) {
+                if matches!(failure.kind, Kind::NotFound | Kind::Conflict | Kind::Superseded) {
                     // The watch shows what became of it.
                 } else {
                     tracing::warn!(service = %self.key, leader_service = %self.leader_service,

@@ -290,6 +290,13 @@ pub(super) const WATCH_AGE: Family = Family::gauge(
 )
 .in_seconds();
 
+/// The Lease.
+pub(super) const ACTS_FIRST: Family = Family::gauge(
+    "acts_first",
+    "Whether this replica acts first: it holds the Lease, or there are no others. Gauges of Services and namespaces are \
+     shown by that one alone.",
+);
+
 /// The program.
 pub(super) const BUILD: Family = Family {
     name: "build",

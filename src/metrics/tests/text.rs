@@ -53,6 +53,7 @@ fn every_family_says_what_it_is() {
         assert_eq!(
             names("gauge"),
             [
+                "acts_first",
                 "apply_queue_depth",
                 "cache_size",
                 "endpointslices_total",
