@@ -200,7 +200,8 @@ impl Controller {
 
     pub fn with_kubeconfig(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let log = kubeconfig.with_extension(format!("{}.log", lab::free_port()?));
-        let mut all = vec!["run", "--metrics-bind-address=0", "--health-probe-bind-address=0"];
+        let mut all = vec!["run", "--leader-elect=false"];
+        all.extend(["--metrics-bind-address=0", "--health-probe-bind-address=0"]);
         let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
         all.push(&kubeconfig);
         all.extend(arguments);
