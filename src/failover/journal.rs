@@ -68,7 +68,8 @@ impl Journal {
             }
             Followed::default()
         };
-        if is_lookup(seen.event) {
+        // A read that came to nothing is no part of what is decided later, for another reason.
+        if is_lookup(seen.event) || !self.lookups.is_empty() && seen.election.is_settled() {
             self.lookups.clear();
         }
         followed
@@ -87,13 +88,13 @@ impl Journal {
                 let is_kept = before.is_some_and(|before| Some(&before.pod) == to_pod.as_ref());
                 if let Some(open) = &mut self.open {
                     open.after.clone_from(&who);
-                    open.epoch = seen.election.state().epoch();
                 }
+                let is_ours = seen.election.published().is_some_and(|published| published.ours);
                 self.leader.clone_from(&who);
                 Some(match cause {
                     _ if is_kept => Outcome::Kept,
                     Cause::Adopted if seen.is_foreign => Outcome::Adopted,
-                    Cause::Adopted => Outcome::Superseded,
+                    Cause::Adopted if !is_ours => Outcome::Superseded,
                     _ => Outcome::Elected,
                 })
             }
@@ -105,6 +106,7 @@ impl Journal {
             Phase::Draining | Phase::Reelecting => None,
         };
         if let Some(open) = &mut self.open {
+            open.epoch = seen.election.state().epoch().or(open.epoch);
             if *to == Phase::Elected {
                 open.leave(at);
                 // Found, or fit again: nobody was chosen whose cause would say more.
@@ -129,9 +131,10 @@ impl Journal {
         let lookups = if is_answer { std::mem::take(&mut self.lookups) } else { Vec::new() };
         let before = match transition.from {
             // A candidate that nobody acknowledged led nobody.
-            Phase::Leaderless | Phase::Reelecting => None,
-            Phase::Elected | Phase::Draining => transition.from_pod.as_ref().map(|pod| self.who(pod, cx)),
+            Phase::Leaderless | Phase::Reelecting => found(seen.event),
+            Phase::Elected | Phase::Draining => transition.from_pod.as_ref(),
         };
+        let before = before.map(|pod| self.who(pod, cx));
         let begun = lookups.first().map_or(cx.at, |first| first.ordered);
         let ids = cx.tracer.and_then(Tracer::begin);
         let mut failover = Failover {
@@ -157,7 +160,7 @@ impl Journal {
                 &member.pod
             }
             // It happened while nobody watched.
-            Event::Synced { .. } => transition.from_pod.as_ref()?,
+            Event::Synced { .. } => found(seen.event).or(transition.from_pod.as_ref())?,
             _ => return None,
         };
         let row = seen.cx.row(pod)?;
@@ -246,6 +249,12 @@ impl Journal {
 fn is_failover(transition: &Transition, event: &Event) -> bool {
     let is_found = matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted;
     !is_found && transition.cause != Cause::Removal
+}
+
+/// Who is found published when an election begins: who led until nobody watched.
+fn found(event: &Event) -> Option<&Pod> {
+    let Event::Synced { standing, .. } = event else { return None };
+    standing.published.as_ref()?.leader.as_ref()
 }
 
 const fn is_lookup(event: &Event) -> bool {
