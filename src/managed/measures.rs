@@ -18,7 +18,10 @@ impl Managed {
             leader_since: leader.and(self.led_since),
             leader_created: leader.and_then(|leader| cx.row(leader)).map(crate::rows::PodRow::created),
             available: u32::try_from(self.election.eligible()).unwrap_or(u32::MAX),
-            is_stable: phase == Phase::Elected && self.election.is_acknowledged(),
+            // A pause keeps one that is not fit.
+            is_stable: phase == Phase::Elected
+                && self.election.is_leader_fit()
+                && self.election.is_acknowledged(),
             has_endpoints: published.is_some_and(|published| published.shown != Shown::Nobody),
             is_paused: self.election.is_paused(),
             has_leader_service: self.service.observed.is_some(),
@@ -64,6 +67,10 @@ impl Managed {
                 | Effect::Mirror { .. }
                 | Effect::Remove { .. } => {}
             }
+        }
+        // Done after all, by a write whose answer was lost or by somebody else: the next one repeats nothing.
+        if self.has_failed && self.election.is_acknowledged() {
+            self.has_failed = false;
         }
     }
 
