@@ -14,9 +14,9 @@ const LOOKUPS: usize = 4;
 pub(crate) struct Journal {
     /// The one under way.
     open: Option<Box<Failover>>,
-    /// One that is over, but for the answer to its write: the watch was quicker.
-    closing: Option<Box<Failover>>,
-    /// The write that is on its way.
+    /// One that is over, but for the answer to its write.
+    closing: Option<Box<Closing>>,
+    /// The last write, if it was not answered yet.
     writing: Option<OrderId>,
     /// Reads since something was last decided: what is decided upon them began when they were ordered.
     lookups: Vec<Call>,
@@ -26,6 +26,14 @@ pub(crate) struct Journal {
     lost: Option<Ids>,
     /// Counts the election's steps.
     seq: u64,
+}
+
+/// The watch was quicker than the answer. It is also quick enough for the next write to be ordered before that.
+#[derive(Debug)]
+struct Closing {
+    failover: Failover,
+    /// The last write that is part of it.
+    last: OrderId,
 }
 
 /// One step of the election.
@@ -188,11 +196,14 @@ impl Journal {
     /// A call was answered. To be told before the election is.
     pub(crate) fn called(&mut self, call: Call, over: &mut Vec<Failover>) {
         let is_write = call.purpose == Purpose::Publish;
-        if is_write && self.writing == Some(call.id) {
-            self.writing = None;
-            if let Some(mut closing) = self.closing.take() {
-                closing.calls.push(call);
-                over.push(*closing);
+        if is_write {
+            self.writing.take_if(|last| *last == call.id);
+            if let Some(closing) = self.closing.as_mut().filter(|closing| call.id.0 <= closing.last.0) {
+                let is_last = call.id == closing.last;
+                closing.failover.calls.push(call);
+                if is_last {
+                    self.closed(over);
+                }
                 return;
             }
         }
@@ -208,12 +219,16 @@ impl Journal {
         open.leave(at);
         open.outcome = outcome;
         self.lost = if outcome.is_failure() { open.ids } else { None };
-        over.extend(self.closing.take().map(|closing| *closing));
-        if self.writing.is_some() {
-            self.closing = Some(open);
-        } else {
-            over.push(*open);
+        self.closed(over);
+        match self.writing {
+            Some(last) => self.closing = Some(Box::new(Closing { failover: *open, last })),
+            None => over.push(*open),
         }
+    }
+
+    /// What was still waited for, if anything, is waited for no longer.
+    fn closed(&mut self, over: &mut Vec<Failover>) {
+        over.extend(self.closing.take().map(|closing| closing.failover));
     }
 
     /// Everything ends here: the Service is managed no longer, or the controller stops.
@@ -221,7 +236,7 @@ impl Journal {
         let mut over = Vec::new();
         self.writing = None;
         self.close(outcome, at, &mut over);
-        over.extend(self.closing.take().map(|closing| *closing));
+        self.closed(&mut over);
         over
     }
 
