@@ -362,3 +362,24 @@ async fn a_dry_run_counts_no_writes() {
     };
     assert_eq!(text.lines().filter(of_writes).collect::<Vec<_>>(), Vec::<&str>::new());
 }
+
+/// A leader on its way out still leads; it is given up once, when it is gone.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_drains_is_lost_once() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    led(&mut driver).await;
+    driver.told(readiness("orders-1", "a1", "2000", "False"));
+    let on_its_way_out = pod(&json!({
+        "metadata": { "resourceVersion": "2001", "deletionTimestamp": "2025-11-20T10:00:30Z", "deletionGracePeriodSeconds": 30 },
+    }));
+    driver.told(Feed::Pods(0, Change::Applied(on_its_way_out.clone())));
+    hear(&mut driver).await;
+    let text = driver.metrics.encode();
+    assert!(text.contains("service=\"orders\",phase=\"Draining\"} 1\n"), "{text}");
+    assert_eq!(metric(&driver, "sticky_leader_misses_total"), Some(0.0));
+    driver.told(Feed::Pods(0, Change::Deleted(on_its_way_out)));
+    hear(&mut driver).await;
+    assert_eq!(metric(&driver, "leader_service_without_endpoints"), Some(1.0));
+    assert_eq!(metric(&driver, "sticky_leader_misses_total"), Some(1.0));
+}

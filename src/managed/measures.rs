@@ -46,7 +46,9 @@ impl Managed {
             }
             let chooses = *to == Phase::Reelecting || *to != Phase::Elected && leads(*from);
             out.counters.extend(chooses.then_some(Counter::LeaderSelection));
-            out.counters.extend((chooses && leads(*from)).then_some(Counter::StickyMiss));
+            // One that drains still leads.
+            let is_given_up = leads(*from) && !leads(*to);
+            out.counters.extend(is_given_up.then_some(Counter::StickyMiss));
             out.counters.extend((*cause == Cause::PortUnresolved).then_some(Counter::PortResolutionFailure));
         } else if is_about_a_pod(event) && leads(self.election.state().phase()) {
             out.counters.push(Counter::StickyHit);
