@@ -13,8 +13,12 @@ impl Driver {
             // Nothing was asked of the API server.
             return;
         }
-        self.metrics.called(answer.what, answer.ended - answer.begun);
-        if answer.is_write {
+        // What a dry run pretends was not sent, nor was a notice that found no room; only the latter is a loss.
+        let was_sent = answer.exchange.is_some();
+        if was_sent {
+            self.metrics.called(answer.what, answer.ended - answer.begun);
+        }
+        if answer.is_write && (was_sent || answer.result.is_err()) {
             self.metrics.wrote(answer.resource, answer.outcome());
         }
         if let (Purpose::Of(key, ..), Err(failure)) = (&answer.purpose, &answer.result) {

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_otlp::{RetryPolicy, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
@@ -10,6 +11,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Endpoint;
 use tracing::{debug, warn};
 
 use super::spans::{Renderer, count};
@@ -114,17 +116,36 @@ impl Exporter {
 
 fn connect(settings: Settings) -> Result<opentelemetry_otlp::SpanExporter, String> {
     let Settings { endpoint, tls, headers, timeout, .. } = settings;
-    let mut builder = opentelemetry_otlp::SpanExporter::builder()
+    // A third of what a call may take: a connection on which nothing comes back is given up while the call is still
+    // waited for, and a server that counts pings against its clients sees two of them at most.
+    let patience = timeout / 3;
+    let mut endpoint = Endpoint::from(endpoint)
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .http2_keep_alive_interval(patience)
+        .keep_alive_timeout(patience);
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls).map_err(|error| with_reason(&error))?;
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    // With a connector of ours, the limit holds for TLS as well: without one, tonic bounds TCP alone, and a handshake
+    // that never ends would be waited for as long as the process lives.
+    let channel = endpoint.connect_with_connector_lazy(tcp);
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
-        .with_endpoint(endpoint.to_string())
+        .with_channel(channel)
         .with_timeout(timeout)
         .with_metadata(headers)
         // Tries are repeated here, where it is known when to stop.
         .with_retry_policy(RetryPolicy::disabled());
-    if let Some(tls) = tls {
-        builder = builder.with_tls_config(tls);
-    }
-    builder.build().map_err(|error| error.to_string())
+    exporter.build().map_err(|error| error.to_string())
+}
+
+/// What tonic says of its own errors is only where they come from.
+fn with_reason(error: &tonic::transport::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |why| format!("{error}: {why}"))
 }
 
 fn set_resource(exporter: &mut opentelemetry_otlp::SpanExporter, resource: &Resource) {
@@ -232,3 +253,6 @@ fn total(lost: &SpansDropped) -> u64 {
         [&lost.queue_full, &lost.export_failed].map(|count: &std::sync::Arc<AtomicU64>| count.load(Relaxed));
     queue_full + export_failed
 }
+
+#[cfg(test)]
+mod tests;
