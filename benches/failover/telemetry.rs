@@ -101,11 +101,7 @@ pub async fn measure(lab: &Lab, rounds: usize) -> Result<Vec<Figure>> {
 
 /// A failover of each, in an order that chance makes.
 async fn turns(stands: &mut [Stand], draws: &mut Draws) -> Result<()> {
-    let mut order: Vec<usize> = (0..stands.len()).collect();
-    for place in (1..order.len()).rev() {
-        order.swap(place, draws.below(place + 1));
-    }
-    for number in order {
+    for number in draws.order(stands.len()) {
         stands[number].turn().await?;
     }
     Ok(())

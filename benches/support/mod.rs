@@ -138,7 +138,7 @@ fn median(samples: &[f64], places: &[usize]) -> f64 {
     percentile(&drawn, 0.5)
 }
 
-/// Chance with a fixed seed.
+/// Chance, the same in every run.
 pub struct Draws(u64);
 
 impl Default for Draws {
@@ -156,6 +156,15 @@ impl Draws {
         usize::try_from(self.0 % (most as u64)).unwrap_or_default()
     }
 
+    /// The numbers below this in an order that chance makes.
+    pub fn order(&mut self, most: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..most).collect();
+        for place in (1..most).rev() {
+            order.swap(place, self.below(place + 1));
+        }
+        order
+    }
+
     /// As many numbers below this as it says.
     fn of(&mut self, most: usize) -> Vec<usize> {
         (0..most).map(|_| self.below(most)).collect()
@@ -164,6 +173,12 @@ impl Draws {
 
 /// Prints the figures as a table, and writes them as JSON where `--json FILE` says.
 pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
+    show(title, figures);
+    write_json(figures)
+}
+
+/// Prints the figures as a table.
+pub fn show(title: &str, figures: &[Figure]) {
     println!("\n{title}: {}", machine());
     println!(
         "{:<44} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>13} {:>15} {:>6} {:>6} {:>7}",
@@ -206,7 +221,6 @@ pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
             optional(figure.cpu_ms),
         );
     }
-    write_json(figures)
 }
 
 /// Writes figures where `--json FILE` says.
