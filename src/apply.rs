@@ -391,13 +391,14 @@ impl Request {
     /// As the API names it.
     fn resource(&self) -> &'static str {
         match self {
-            Self::CreateSlice(_) | Self::ReplaceSlice(_) | Self::ReadSlice(_) | Self::ListSlices(_) => {
-                "endpointslices"
-            }
             Self::ReadPod(_) => "pods",
             Self::CreateService(_) | Self::PatchService(..) | Self::ReadService(_) => "services",
             Self::Delete(targets) if targets.first().is_some_and(|target| target.is_service) => "services",
-            Self::Delete(_) => "endpointslices",
+            Self::CreateSlice(_)
+            | Self::ReplaceSlice(_)
+            | Self::ReadSlice(_)
+            | Self::ListSlices(_)
+            | Self::Delete(_) => "endpointslices",
             Self::Notify(_) => "events",
         }
     }

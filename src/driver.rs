@@ -311,7 +311,7 @@ impl Driver {
                     moves.push(Moved {
                         is_found: matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted,
                         epoch: managed.election.state().epoch(),
-                        lasted: at.since(since),
+                        lasted: (since > Timestamp(0)).then(|| at.since(since)),
                         trace: followed.ids.map(|ids| ids.trace),
                         took: followed.took,
                         transition,
@@ -340,7 +340,7 @@ impl Driver {
         }
         // Whoever waits for the publication comes first, whoever reads logs second.
         for moved in &moves {
-            self.report(key, moved);
+            moved.log(key);
         }
         if let Some(regarding) = regarding {
             for notice in &out.notices {

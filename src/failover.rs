@@ -68,8 +68,10 @@ pub(crate) enum Outcome {
     Open,
     /// The API server acknowledged a new leader.
     Elected,
-    /// What another writer had published is taken over.
+    /// What somebody else had published is taken over.
     Adopted,
+    /// What another replica had published is taken over: the failover is that one's to tell.
+    Superseded,
     /// The leader from before leads on.
     Kept,
     /// The API server acknowledged that nobody leads.
@@ -90,6 +92,7 @@ impl Outcome {
             Self::Open => "open",
             Self::Elected => "elected",
             Self::Adopted => "adopted",
+            Self::Superseded => "superseded",
             Self::Kept => "kept",
             Self::Leaderless => "leaderless",
             Self::Obstructed => "obstructed",
@@ -249,6 +252,31 @@ impl<T> std::ops::Deref for Bounded<T> {
 }
 
 impl Failover {
+    /// One of `service` that begins now.
+    #[must_use]
+    pub(crate) fn new(service: Key, begun: Timestamp, cause: Cause, ids: Option<Ids>) -> Self {
+        Self {
+            service,
+            begun,
+            ended: begun,
+            wall_ahead: 0,
+            cause,
+            outcome: Outcome::Open,
+            epoch: None,
+            seq: 0,
+            before: None,
+            after: None,
+            trigger: None,
+            stays: Bounded::default(),
+            calls: Bounded::default(),
+            budget: Micros(u64::MAX),
+            is_told: false,
+            ids,
+            follows: None,
+            spent: [Micros::ZERO; 4],
+        }
+    }
+
     /// How long it took, or takes until now.
     #[must_use]
     pub(crate) fn took(&self) -> Micros {
@@ -288,13 +316,15 @@ impl Failover {
         (skew > Micros::ZERO).then_some(skew)
     }
 
-    fn enter(&mut self, stay: Stay) {
+    /// Goes on with another phase.
+    pub(crate) fn enter(&mut self, stay: Stay) {
         self.leave(stay.since);
         self.cause = stay.cause;
         self.stays.push(stay);
     }
 
-    fn leave(&mut self, at: Timestamp) {
+    /// It lasts until now at least.
+    pub(crate) fn leave(&mut self, at: Timestamp) {
         self.ended = at;
         if let Some(stay) = self.stays.kept.last_mut() {
             let spent = &mut self.spent[place(stay.phase)];
@@ -321,3 +351,6 @@ const fn place(phase: Phase) -> usize {
         Phase::Reelecting => 3,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,7 +262,9 @@ impl Managed {
     ) -> Followed {
         let (key, election) = (&self.key, &self.election);
         let budget = self.settings.failover_budget.unwrap_or(cx.budget);
-        self.journal.follow(&Seen { key, event, transition, election, cx, budget }, &mut out.failovers)
+        let is_foreign = self.authority.as_ref().is_some_and(|authority| authority.manager.is_some());
+        let seen = Seen { key, event, transition, election, cx, is_foreign, budget };
+        self.journal.follow(&seen, &mut out.failovers)
     }
 
     /// Turns the election's orders into requests.

@@ -64,7 +64,7 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     if let Some(warning) = args.ignored_warning() {
         warn!("{warning}");
     }
-    let traces = traces::Settings::from_env(&args.identity())?;
+    let trace_settings = traces::Settings::from_env(&args.identity())?;
     let health = Health::new();
     // Before anything else: whoever probes should learn why we are not ready.
     let listener = health::bind(&args.health_probe_bind_address).await?;
@@ -72,14 +72,14 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     let options =
         client::ClientOptions { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let clients = client::connect(&options).await?;
-    let endpoint = traces.as_ref().map(|settings| settings.endpoint.to_string());
+    let endpoint = trace_settings.as_ref().map(|settings| settings.endpoint.to_string());
     let build = BuildInfo {
         version: env!("CARGO_PKG_VERSION"),
         installation: args.instance().to_string().into(),
         replica: args.identity().into(),
     };
     let metrics = Metrics::new(args.metrics_detail, &health, build);
-    let (tracer, exporter) = match traces {
+    let (tracer, exporter) = match trace_settings {
         Some(settings) => {
             let started = Exporter::start(
                 settings,

@@ -39,19 +39,14 @@ const WAITING: usize = 1_024;
 /// What makes traces of failovers.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracer {
-    queue: mpsc::Sender<Box<Failover>>,
+    queue: mpsc::Sender<Failover>,
     sampler: Sampler,
     lost: SpansDropped,
     propagates: bool,
 }
 
 impl Tracer {
-    fn new(
-        queue: mpsc::Sender<Box<Failover>>,
-        sampler: Sampler,
-        lost: SpansDropped,
-        propagates: bool,
-    ) -> Self {
+    fn new(queue: mpsc::Sender<Failover>, sampler: Sampler, lost: SpansDropped, propagates: bool) -> Self {
         Self { queue, sampler, lost, propagates }
     }
 
@@ -69,7 +64,7 @@ impl Tracer {
     }
 
     /// Hands a failover over that is over. Never waits.
-    pub(crate) fn export(&self, failover: Box<Failover>) {
+    pub(crate) fn export(&self, failover: Failover) {
         if failover.ids.is_none() {
             return;
         }

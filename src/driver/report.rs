@@ -15,8 +15,8 @@ pub(super) struct Moved {
     pub(super) transition: Transition,
     /// The term, after it.
     pub(super) epoch: Option<Epoch>,
-    /// How long the phase before has lasted.
-    pub(super) lasted: Micros,
+    /// How long the phase before has lasted; none: it was the beginning.
+    pub(super) lasted: Option<Micros>,
     /// What was found as it should be.
     pub(super) is_found: bool,
     /// The failover that it belongs to.
@@ -25,9 +25,10 @@ pub(super) struct Moved {
     pub(super) took: Option<Micros>,
 }
 
-impl Driver {
-    pub(super) fn report(&self, key: &Key, moved: &Moved) {
-        let Moved { transition, epoch, lasted, is_found, trace, took } = moved;
+impl Moved {
+    /// The line for people.
+    pub(super) fn log(&self, key: &Key) {
+        let Self { transition, epoch, lasted, is_found, trace, took } = self;
         let pod = transition.to_pod.as_ref().map(machine::Pod::name);
         // What is found as it should be is nothing that happened: at start one line tells of all of it.
         if *is_found {
@@ -42,21 +43,24 @@ impl Driver {
             previous = transition.from_pod.as_ref().map(machine::Pod::name),
             pod,
             epoch = epoch.map(|epoch| epoch.0),
-            duration_ms = millis(*lasted),
+            duration_ms = lasted.map(millis),
             failover_ms = took.map(millis),
             trace_id = trace.map(tracing::field::display),
             "transition"
         );
     }
+}
 
+impl Driver {
     /// Failovers that are over.
-    pub(super) fn over(&mut self, failovers: Vec<Box<Failover>>, regarding: &Regarding) {
+    pub(super) fn over(&mut self, failovers: Vec<Failover>, regarding: &Regarding) {
         for failover in failovers {
-            if failover.is_over_budget() && !failover.is_told {
+            let is_ours = failover.outcome != Outcome::Superseded;
+            if is_ours && failover.is_over_budget() && !failover.is_told {
                 self.over_budget(&failover, regarding);
             }
             self.measure_failover(&failover);
-            if let Some(tracer) = &self.tracer {
+            if let Some(tracer) = self.tracer.as_ref().filter(|_| is_ours) {
                 tracer.export(failover);
             }
         }
@@ -64,7 +68,7 @@ impl Driver {
 
     /// A failover takes, or took, longer than it may.
     pub(super) fn over_budget(&mut self, failover: &Failover, regarding: &Regarding) {
-        let (phase, spent) = failover.longest().unwrap_or((Phase::Reelecting, failover.took()));
+        let (phase, spent) = failover.longest().unwrap_or_else(|| (Phase::Reelecting, failover.took()));
         warn!(
             service = %failover.service,
             cause = failover.cause.as_str(),

@@ -4,6 +4,7 @@ use machine::{Cause, Election, Event, Micros, OrderId, Phase, Pod, Timestamp, Tr
 
 use super::{Call, Failover, Ids, Outcome, Purpose, Stay, Trigger, Who};
 use crate::managed::{Key, Surroundings};
+use crate::traces::Tracer;
 
 /// Reads that a decision waits for are remembered, at most so many.
 const LOOKUPS: usize = 4;
@@ -39,6 +40,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) election: &'a Election,
     /// What is around the Service.
     pub(crate) cx: &'a Surroundings<'a>,
+    /// What is published was written by somebody who is no instance of ours.
+    pub(crate) is_foreign: bool,
     /// What a failover of this Service may take.
     pub(crate) budget: Micros,
 }
@@ -54,17 +57,16 @@ pub(crate) struct Followed {
 
 impl Journal {
     /// Takes note of a step; failovers that are over with it are added to `over`.
-    pub(crate) fn follow(&mut self, seen: &Seen<'_>, over: &mut Vec<Box<Failover>>) -> Followed {
+    pub(crate) fn follow(&mut self, seen: &Seen<'_>, over: &mut Vec<Failover>) -> Followed {
         self.seq += 1;
-        let followed = match seen.transition {
-            Some(transition) => self.moved(transition, seen, over),
-            None => {
-                let is_vacant = seen.election.state().phase() == Phase::Leaderless;
-                if self.open.is_some() && is_vacant && seen.election.is_acknowledged() {
-                    self.close(Outcome::Leaderless, seen.cx.at, over);
-                }
-                Followed::default()
+        let followed = if let Some(transition) = seen.transition {
+            self.moved(transition, seen, over)
+        } else {
+            let is_vacant = seen.election.state().phase() == Phase::Leaderless;
+            if self.open.is_some() && is_vacant && seen.election.is_acknowledged() {
+                self.close(Outcome::Leaderless, seen.cx.at, over);
             }
+            Followed::default()
         };
         if is_lookup(seen.event) {
             self.lookups.clear();
@@ -72,7 +74,7 @@ impl Journal {
         followed
     }
 
-    fn moved(&mut self, transition: &Transition, seen: &Seen<'_>, over: &mut Vec<Box<Failover>>) -> Followed {
+    fn moved(&mut self, transition: &Transition, seen: &Seen<'_>, over: &mut Vec<Failover>) -> Followed {
         let Transition { to, to_pod, cause, .. } = transition;
         let at = seen.cx.at;
         if self.open.is_none() && is_failover(transition, seen.event) {
@@ -90,7 +92,8 @@ impl Journal {
                 self.leader.clone_from(&who);
                 Some(match cause {
                     _ if is_kept => Outcome::Kept,
-                    Cause::Adopted => Outcome::Adopted,
+                    Cause::Adopted if seen.is_foreign => Outcome::Adopted,
+                    Cause::Adopted => Outcome::Superseded,
                     _ => Outcome::Elected,
                 })
             }
@@ -129,27 +132,21 @@ impl Journal {
             Phase::Leaderless | Phase::Reelecting => None,
             Phase::Elected | Phase::Draining => transition.from_pod.as_ref().map(|pod| self.who(pod, cx)),
         };
+        let begun = lookups.first().map_or(cx.at, |first| first.ordered);
+        let ids = cx.tracer.and_then(Tracer::begin);
         let mut failover = Failover {
-            service: seen.key.clone(),
-            begun: lookups.first().map_or(cx.at, |first| first.ordered),
-            ended: cx.at,
             wall_ahead: cx.clock.wall_ahead(),
-            cause: transition.cause,
-            outcome: Outcome::Open,
             epoch: seen.election.state().epoch(),
             seq: self.seq,
             before,
-            after: None,
             trigger: self.trigger(transition, seen),
-            stays: super::Bounded::default(),
-            calls: super::Bounded::default(),
             budget: seen.budget,
-            is_told: false,
-            ids: cx.tracer.and_then(crate::traces::Tracer::begin),
             follows: self.lost.take(),
-            spent: [Micros::ZERO; 4],
+            ..Failover::new(seen.key.clone(), begun, transition.cause, ids)
         };
-        lookups.into_iter().for_each(|call| failover.calls.push(call));
+        for call in lookups {
+            failover.calls.push(call);
+        }
         failover
     }
 
@@ -173,13 +170,11 @@ impl Journal {
     }
 
     fn who(&self, pod: &Pod, cx: &Surroundings<'_>) -> Who {
-        match cx.row(pod) {
-            Some(row) => Who { pod: row.pod.clone(), node: row.node.clone() },
-            None => {
-                let known = self.leader.as_ref().filter(|leader| leader.pod == *pod);
-                known.cloned().unwrap_or_else(|| Who { pod: pod.clone(), node: None })
-            }
+        if let Some(row) = cx.row(pod) {
+            return Who { pod: row.pod.clone(), node: row.node.clone() };
         }
+        let known = self.leader.as_ref().filter(|leader| leader.pod == *pod);
+        known.cloned().unwrap_or_else(|| Who { pod: pod.clone(), node: None })
     }
 
     /// A publication is on its way.
@@ -188,13 +183,13 @@ impl Journal {
     }
 
     /// A call was answered. To be told before the election is.
-    pub(crate) fn called(&mut self, call: Call, over: &mut Vec<Box<Failover>>) {
+    pub(crate) fn called(&mut self, call: Call, over: &mut Vec<Failover>) {
         let is_write = call.purpose == Purpose::Publish;
         if is_write && self.writing == Some(call.id) {
             self.writing = None;
             if let Some(mut closing) = self.closing.take() {
                 closing.calls.push(call);
-                over.push(closing);
+                over.push(*closing);
                 return;
             }
         }
@@ -205,25 +200,25 @@ impl Journal {
         }
     }
 
-    fn close(&mut self, outcome: Outcome, at: Timestamp, over: &mut Vec<Box<Failover>>) {
+    fn close(&mut self, outcome: Outcome, at: Timestamp, over: &mut Vec<Failover>) {
         let Some(mut open) = self.open.take() else { return };
         open.leave(at);
         open.outcome = outcome;
         self.lost = if outcome.is_failure() { open.ids } else { None };
-        over.extend(self.closing.take());
+        over.extend(self.closing.take().map(|closing| *closing));
         if self.writing.is_some() {
             self.closing = Some(open);
         } else {
-            over.push(open);
+            over.push(*open);
         }
     }
 
     /// Everything ends here: the Service is managed no longer, or the controller stops.
-    pub(crate) fn end(&mut self, outcome: Outcome, at: Timestamp) -> Vec<Box<Failover>> {
+    pub(crate) fn end(&mut self, outcome: Outcome, at: Timestamp) -> Vec<Failover> {
         let mut over = Vec::new();
         self.writing = None;
         self.close(outcome, at, &mut over);
-        over.extend(self.closing.take());
+        over.extend(self.closing.take().map(|closing| *closing));
         over
     }
 

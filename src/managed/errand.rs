@@ -73,7 +73,7 @@ pub(crate) struct Outcome {
     /// It began with a failure.
     pub(crate) has_failed: bool,
     /// Changes of leadership that are over.
-    pub(crate) failovers: Vec<Box<Failover>>,
+    pub(crate) failovers: Vec<Failover>,
 }
 
 /// What is around a Service when something happens to it.

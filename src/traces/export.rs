@@ -132,7 +132,7 @@ fn set_resource(exporter: &mut opentelemetry_otlp::SpanExporter, resource: &Reso
 }
 
 struct Task {
-    failovers: mpsc::Receiver<Box<Failover>>,
+    failovers: mpsc::Receiver<Failover>,
     told_to_stop: oneshot::Receiver<Instant>,
     /// When to give up, once told to stop.
     deadline: Option<Instant>,
@@ -188,9 +188,9 @@ impl Task {
         }
     }
 
-    async fn send(&mut self, batch: &mut Vec<Box<Failover>>) {
+    async fn send(&mut self, batch: &mut Vec<Failover>) {
         let spans: Vec<SpanData> = batch.iter().flat_map(|failover| self.renderer.spans(failover)).collect();
-        let number: u64 = batch.iter().map(|failover| count(failover)).sum();
+        let number: u64 = batch.iter().map(count).sum();
         batch.clear();
         let mut pauses = PAUSES.into_iter();
         loop {
@@ -199,13 +199,8 @@ impl Task {
                 return;
             };
             self.complain(&error);
-            let is_time_left = self.deadline.is_none_or(|deadline| Instant::now() < deadline);
-            let pause = pauses.next().filter(|_| is_time_left);
-            let Some(pause) = pause else { break };
-            if self.deadline.is_some() {
-                // There is no time for a collector to recover.
-                break;
-            }
+            // Whoever has been told to stop has no time for a collector to recover.
+            let Some(pause) = pauses.next().filter(|_| self.deadline.is_none()) else { break };
             self.pause(pause).await;
         }
         self.lost.export_failed.fetch_add(number, Relaxed);

@@ -76,6 +76,7 @@ impl Settings {
         let Some(found) = otlp(variables, "ENDPOINT") else { return Ok(None) };
         let endpoint = endpoint(&found, variables)?;
         protocol(variables)?;
+        compression(variables)?;
         let is_https = endpoint.scheme() == Some(&Scheme::HTTPS);
         Ok(Some(Self {
             tls: is_https.then(|| tls(variables)).transpose()?,
@@ -143,6 +144,15 @@ fn protocol(variables: Variables<'_>) -> Result<(), SettingsError> {
     match otlp(variables, "PROTOCOL") {
         Some(found) if found.value != "grpc" => {
             Err(found.wrong("only grpc is spoken here; use the collector's gRPC port, 4317 as a rule"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn compression(variables: Variables<'_>) -> Result<(), SettingsError> {
+    match otlp(variables, "COMPRESSION") {
+        Some(found) if found.value != "none" => {
+            Err(found.wrong("expected none: a failover is a few hundred bytes"))
         }
         Some(_) | None => Ok(()),
     }

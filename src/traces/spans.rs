@@ -202,7 +202,7 @@ impl Trace<'_> {
         let mut events = Vec::new();
         for (tries, call) in self.failover.calls.iter().filter(is_here).enumerate() {
             if tries > 0 {
-                let attributes = vec![KeyValue::new("zen_lead.retry", tries as i64)];
+                let attributes = vec![KeyValue::new("zen_lead.retry", number(tries as u64))];
                 events.push(Event::new("retry", self.failover.wall(call.ordered), attributes, 0));
             }
             if call.outcome != "ok" {

@@ -15,8 +15,7 @@ fn names(span: &Span, put: &Span) -> bool {
 
 /// The request that made the leader.
 fn client_span(trace: &Trace) -> Result<&Span> {
-    let last = trace.spans().iter().filter(|span| span.kind == Kind::Client).next_back();
-    last.context("a request")
+    trace.spans().iter().rfind(|span| span.kind == Kind::Client).context("a request")
 }
 
 fn of_api_server(span: &Span) -> bool {

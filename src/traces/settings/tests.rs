@@ -127,6 +127,7 @@ fn what_makes_no_sense_is_refused_with_its_name_and_value() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:port", "expected http://HOST:PORT"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://a b:4317", "expected http://HOST:PORT"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "only grpc"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "expected none"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0", "at least 1"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem", "cannot read this file"),

@@ -6,6 +6,7 @@ use anyhow::Result;
 use lab::{Chromium, Phoenix, Status, within};
 use opentelemetry::trace::{Event, Span as _, SpanBuilder, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, trace};
+use tokio::time::{interval, timeout};
 
 use crate::sender::Sender;
 
@@ -41,6 +42,24 @@ async fn what_it_is_sent_is_read_back_and_seen_in_its_page() -> Result<()> {
     assert_eq!(part.status, Status::Error("over budget".into()));
     assert_eq!(part.event("conflict").unwrap().attributes["try"], 2);
     assert_eq!(phoenix.traces().await?.len(), 2, "one asked for is told from the others");
+
+    // More than there are in a page of an answer.
+    let count = 600;
+    for _ in 0..count {
+        sender.send("one-of-many");
+    }
+    sender.flush().await??;
+    let all = async {
+        let mut often = interval(Duration::from_millis(100));
+        loop {
+            often.tick().await;
+            let kept = phoenix.traces().await?;
+            if kept.len() == count + 2 && kept.iter().all(|trace| trace.spans().len() == 2) {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    timeout(within(60), all).await??;
 
     let page = Chromium::find()?.dom(&phoenix.trace_url(&id).await?, (1500, 800)).await?;
     assert!(page.contains("failover-of-orders") && page.contains("publish"), "{page}");
