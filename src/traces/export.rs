@@ -175,15 +175,26 @@ impl Task {
                 }
                 self.pause(LINGER).await;
             }
-            while batch.len() < BATCH
-                && let Ok(failover) = self.failovers.try_recv()
-            {
-                batch.push(failover);
+            // All that waits: one export after each pause would be 128 failovers a second, and the queue would overflow
+            // before a collector that could take more.
+            loop {
+                while batch.len() < BATCH
+                    && let Ok(failover) = self.failovers.try_recv()
+                {
+                    batch.push(failover);
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                let is_full = batch.len() == BATCH;
+                self.send(&mut batch).await;
+                if !is_full && self.deadline.is_none() {
+                    break;
+                }
             }
-            if batch.is_empty() && self.deadline.is_some() {
+            if self.deadline.is_some() {
                 return;
             }
-            self.send(&mut batch).await;
         }
     }
 
