@@ -307,6 +307,7 @@ impl Driver {
             at,
             clock: self.clock,
             identity: &self.identity,
+            acts_first: self.held.acts_first,
             tracer: self.tracer.as_ref(),
             budget: self.budget,
             pods: &space.pods,

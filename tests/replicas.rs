@@ -88,10 +88,18 @@ async fn one_acts_and_tells_and_the_other_takes_over_at_its_end() -> Result<()> 
     pair.stage.until_announced("orders", &pair.pods[1], "LeaderChanged").await?;
     let (_, by) = pair.trace_by("unready").await?;
     assert_eq!(by, writer);
-    // Nobody is told twice.
+    // Nobody is told twice, also of what nobody follows: an empty slice does not say who has emptied it.
+    for pod in pair.pods[1..].iter().rev() {
+        pod.unready().await?;
+    }
+    pair.stage.until_leaderless("orders").await?;
+    pair.stage.until_told("LeaderLost", &["orders"]).await?;
+    pair.pods[1].ready().await?;
+    pair.stage.until_led("orders", &pair.pods[1]).await?;
+    pair.stage.until_announced("orders", &pair.pods[1], "LeaderRecovered").await?;
     pair.stage.all_is_seen().await?;
+    assert_eq!(told(&pair.stage, "LeaderLost").await?, 1);
     assert_eq!(told(&pair.stage, "LeaderChanged").await?, 1);
-    pair.check_history(&["orders-0", "orders-1"]).await?;
 
     // How Services stand, one tells; what was done, who did it.
     let name = format!("namespace=\"{}\",service=\"orders\"", pair.stage.ns.name());
@@ -101,18 +109,41 @@ async fn one_acts_and_tells_and_the_other_takes_over_at_its_end() -> Result<()> 
     let (first, second) = (pair.stage.controller.scrape().await?, pair.second.scrape().await?);
     assert!(of_orders(&first, "epoch") && !of_orders(&second, "epoch"), "{second}");
     let failovers = format!("zen_lead_failover_count_total{{{name},reason=\"unready\"}}");
-    let counted = |scrape: &str| scrape.contains(&format!("{failovers} 1\n"));
-    assert_eq!((counted(&first), counted(&second)), (writer == "first", writer == "second"));
+    let counted = |scrape: &str| -> Result<u32> {
+        let value = scrape.lines().find_map(|line| line.strip_prefix(&failovers)).context("it is counted")?;
+        Ok(value.trim().parse()?)
+    };
+    assert_eq!(counted(&first)? + counted(&second)?, 2, "the change, and the loss");
 
     // Given back at SIGTERM, it is the other's at its next look.
     pair.stage.controller.stop()?;
     pair.second.until_scraped(|scrape| scrape.contains("zen_lead_acts_first 1")).await?;
     let lease: Lease = pair.stage.ns.api().get("zen-lead-controller-leader-election").await?;
     assert_eq!(lease.spec.and_then(|spec| spec.holder_identity).as_deref(), Some("second"));
+    pair.pods[2].ready().await?;
     pair.pods[1].unready().await?;
     let slice = pair.stage.until_led("orders", &pair.pods[2]).await?;
     assert_eq!(term_by(&slice), Some("second"));
     pair.second.stop()?;
+    // A trace each, whoever sent it: of the first election, the change, the loss, the recovery, the last change.
+    let mut told: Vec<_> = pair
+        .collector
+        .traces()
+        .iter()
+        .filter_map(|trace| trace.root().ok())
+        .filter(|root| root.attributes["k8s.service.name"] == "orders")
+        .map(|root| format!("{} {}", root.attributes["zen_lead.cause"], root.attributes["zen_lead.outcome"]))
+        .collect();
+    told.sort();
+    let expected = [
+        r#""first_election" "elected""#,
+        r#""recovery" "elected""#,
+        r#""unready" "elected""#,
+        r#""unready" "elected""#,
+        r#""unready" "leaderless""#,
+    ];
+    assert_eq!(told, expected);
+    pair.check_history(&["orders-0", "orders-1", "nobody", "orders-1", "orders-2"]).await?;
     pair.stage.end().await
 }
 

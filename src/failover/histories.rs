@@ -90,6 +90,7 @@ impl World {
             at: self.now,
             clock: self.clock,
             identity: &identity,
+            acts_first: true,
             tracer: None,
             budget: Micros::from_secs(5),
             pods: &Pods::new(),

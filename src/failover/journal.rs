@@ -26,6 +26,8 @@ pub(crate) struct Journal {
     lost: Option<Ids>,
     /// Counts the election's steps.
     seq: u64,
+    /// Another replica acts first: what nobody has written is its to tell.
+    is_second: bool,
 }
 
 /// The watch was quicker than the answer. It is also quick enough for the next write to be ordered before that.
@@ -67,6 +69,7 @@ impl Journal {
     /// Takes note of a step; failovers that are over with it are added to `over`.
     pub(crate) fn follow(&mut self, seen: &Seen<'_>, over: &mut Vec<Failover>) -> Followed {
         self.seq += 1;
+        self.is_second = !seen.cx.acts_first;
         let followed = if let Some(transition) = seen.transition {
             self.moved(transition, seen, over)
         } else {
@@ -222,13 +225,25 @@ impl Journal {
         self.closed(over);
         match self.writing {
             Some(last) => self.closing = Some(Box::new(Closing { failover: *open, last })),
-            None => over.push(*open),
+            None => over.push(self.told_by_one(*open)),
         }
+    }
+
+    /// Every replica sees how it ends; the one that has written that tells, or else the one that acts first. (A term
+    /// says who wrote it.)
+    fn told_by_one(&self, mut failover: Failover) -> Failover {
+        let is_written = |call: &Call| call.purpose == Purpose::Publish && call.outcome == "ok";
+        let is_ours = failover.outcome == Outcome::Elected || failover.calls.last().is_some_and(is_written);
+        if self.is_second && !is_ours {
+            failover.outcome = Outcome::Superseded;
+        }
+        failover
     }
 
     /// What was still waited for, if anything, is waited for no longer.
     fn closed(&mut self, over: &mut Vec<Failover>) {
-        over.extend(self.closing.take().map(|closing| closing.failover));
+        let closing = self.closing.take().map(|closing| self.told_by_one(closing.failover));
+        over.extend(closing);
     }
 
     /// Everything ends here: the Service is managed no longer, or the controller stops.

@@ -99,6 +99,7 @@ impl Run {
             at,
             clock: self.clock,
             identity: &identity,
+            acts_first: true,
             tracer: None,
             budget: Micros::from_secs(5),
             pods: &self.pods,
