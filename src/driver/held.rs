@@ -124,9 +124,13 @@ impl Driver {
             namespaces.flat_map(|space| space.managed.values()).map(|managed| managed.key.clone()).collect();
         for key in keys {
             self.with(&key, |managed, _, out| {
-                managed.reconsider();
                 let event = if is_held { Event::LeaseHeld } else { Event::LeaseLost };
                 out.events.extend(managed.is_synced().then_some(event));
+                if is_held {
+                    managed.reconsider();
+                } else {
+                    managed.stop_mirroring(out);
+                }
             });
         }
         if is_held && self.is_armed {

@@ -108,3 +108,32 @@ async fn who_becomes_first_waits_for_nobody() {
     hear(&mut driver).await;
     assert_eq!(server.slices.lock().unwrap().len(), before + 1);
 }
+
+/// Each would put back what the other has mirrored, for ever.
+#[tokio::test(start_paused = true)]
+async fn who_is_no_longer_first_leaves_alone_what_another_one_mirrors() {
+    let server = server(99);
+    let mut driver = driver(&server);
+    super::led(&mut driver).await;
+    hear(&mut driver).await;
+    driver.told(Feed::Lease(false));
+    let mut leader_service = server.stored.lock().unwrap().0.clone();
+    merge(
+        &mut leader_service,
+        &json!({
+            "metadata": {
+                "resourceVersion": "5000",
+                "annotations": {
+                    "zen-lead.io/leader-pod-name": "orders-1", "zen-lead.io/leader-pod-uid": "a1",
+                    "zen-lead.io/current-leader": "orders-1",
+                },
+            },
+        }),
+    );
+    let before = server.tries.load(std::sync::atomic::Ordering::SeqCst);
+    driver.told(Feed::Services(0, Change::Applied(serde_json::from_value(leader_service).unwrap())));
+    advance(Duration::from_secs(5)).await;
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(server.tries.load(std::sync::atomic::Ordering::SeqCst), before);
+}
