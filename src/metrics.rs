@@ -45,7 +45,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
@@ -226,7 +226,7 @@ impl Metrics {
         trace: Option<TraceId>,
     ) {
         self.counted(key, |counts| counts.failed_over(cause, took));
-        self.shared.failovers.observe(cause, took, phases, trace, self.shared.clock.now());
+        self.shared.failovers.observe(cause, took, phases, trace, SystemTime::now());
     }
 
     /// A write to the API server came to an end.

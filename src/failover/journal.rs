@@ -196,6 +196,11 @@ impl Journal {
         self.writing = Some(id);
     }
 
+    /// Whether an answer to a publication is still to come.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// A call was answered. To be told before the election is.
     pub(crate) fn called(&mut self, call: Call, over: &mut Vec<Failover>) {
         let is_write = call.purpose == Purpose::Publish;

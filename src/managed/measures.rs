@@ -70,8 +70,9 @@ impl Managed {
                 | Effect::Remove { .. } => {}
             }
         }
-        // Done after all, by a write whose answer was lost or by somebody else: the next one repeats nothing.
-        if self.has_failed && self.election.is_acknowledged() {
+        // Done after all, by a write whose answer was lost or by somebody else: the next one repeats nothing. If the
+        // watch was only quicker than the answer, that is still to be counted.
+        if self.has_failed && !self.journal.is_writing() && self.election.is_acknowledged() {
             self.has_failed = false;
         }
     }
