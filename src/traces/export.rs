@@ -94,6 +94,7 @@ impl Exporter {
             exporter,
             lost: lost.clone(),
             complaint: None,
+            overflown: 0,
             endpoint,
         };
         let run = move || {
@@ -161,6 +162,8 @@ struct Task {
     exporter: opentelemetry_otlp::SpanExporter,
     lost: SpansDropped,
     complaint: Option<Instant>,
+    /// Spans that had found no room by the last look.
+    overflown: u64,
     endpoint: String,
 }
 
@@ -217,9 +220,10 @@ impl Task {
         loop {
             let Err(error) = self.export(spans.clone()).await else {
                 debug!(spans = number, "exported");
+                self.look_for_losses();
                 return;
             };
-            self.complain(&error);
+            self.complain(reason(&error));
             // Whoever has been told to stop has no time for a collector to recover.
             let Some(pause) = pauses.next().filter(|_| self.deadline.is_none()) else { break };
             self.pause(pause).await;
@@ -241,21 +245,29 @@ impl Task {
         timeout_at(deadline, export).await.unwrap_or(Err(OTelSdkError::Timeout(Duration::ZERO)))
     }
 
-    fn complain(&mut self, error: &OTelSdkError) {
+    /// A collector that takes what it is sent, but more slowly than failovers happen.
+    fn look_for_losses(&mut self) {
+        let overflown = self.lost.queue_full.load(Relaxed);
+        if std::mem::replace(&mut self.overflown, overflown) < overflown {
+            self.complain("it is slower than the failovers, and the queue was full");
+        }
+    }
+
+    fn complain(&mut self, reason: &str) {
         if self.complaint.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
             return;
         }
         self.complaint = Some(Instant::now());
-        let reason = match error {
-            OTelSdkError::Timeout(_) => "no answer".to_owned(),
-            OTelSdkError::AlreadyShutdown => "already shut down".to_owned(),
-            OTelSdkError::InternalFailure(reason) => reason.clone(),
-        };
-        warn!(
-            endpoint = self.endpoint,
-            lost = total(&self.lost),
-            "traces do not reach the collector: {reason}"
-        );
+        let lost = total(&self.lost);
+        warn!(endpoint = self.endpoint, lost, "traces do not reach the collector: {reason}");
+    }
+}
+
+fn reason(error: &OTelSdkError) -> &str {
+    match error {
+        OTelSdkError::Timeout(_) => "no answer",
+        OTelSdkError::AlreadyShutdown => "already shut down",
+        OTelSdkError::InternalFailure(reason) => reason,
     }
 }
 
