@@ -75,15 +75,22 @@ pub(super) async fn show(
 /// All failovers so far, from one leader to the next; the one that began first comes first.
 async fn failovers(phoenix: &Phoenix, log: &Path) -> Result<Vec<Failover>> {
     let text = std::fs::read_to_string(log)?;
-    let last = text.lines().rev().filter(|line| line.contains(TOOK)).find_map(trace_id);
-    let last = last.with_context(|| {
-        format!("the controller logged no failover with a trace; its log ends:\n{}", last_lines(log, 8))
-    })?;
-    // It sends them one after the other: with the last one there are all.
+    // Not in this order: one that the watch has ended is sent when its write is answered, too.
+    let logged: Vec<&str> = text.lines().filter(|line| line.contains(TOOK)).filter_map(trace_id).collect();
+    ensure!(
+        !logged.is_empty(),
+        "the controller logged no failover with a trace; its log ends:\n{}",
+        last_lines(log, 8)
+    );
     let is_there = |trace: &Trace| trace.root().is_ok();
-    phoenix.until_trace(last, SOON, is_there).await.with_context(|| {
-        format!("the last failover's trace did not come; the controller's log ends:\n{}", last_lines(log, 8))
-    })?;
+    for id in logged {
+        phoenix.until_trace(id, SOON, is_there).await.with_context(|| {
+            format!(
+                "the trace of a failover did not come; the controller's log ends:\n{}",
+                last_lines(log, 8)
+            )
+        })?;
+    }
     let mut failovers = Vec::new();
     for trace in phoenix.traces().await? {
         let Ok(root) = trace.root() else { continue };
