@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use lab::Pod;
 use serde_json::{Value, json};
 
-use crate::support::{Controller, ENABLED, SOON, SOURCE_SERVICE, Stage, leaders};
+use crate::support::{Controller, ENABLED, SOON, SOURCE_SERVICE, Stage, give_lease, leaders};
 
 const LEADER: &str = "orders-leader";
 
@@ -36,7 +36,9 @@ async fn p22_the_go_command_line_runs_with_one_warning() -> Result<()> {
         "--namespace",
         stage.ns.name(),
     ];
-    stage.controller = Controller::start_as(&kubeconfig, "p22", &command_line)?;
+    give_lease(&stage.ns).await?;
+    let variables = [("POD_NAMESPACE", stage.ns.name())];
+    stage.controller = Controller::start_as(&kubeconfig, "p22", &variables, &command_line)?;
     stage.controller.until_ready().await?;
     stage.source("orders").create().await?;
     stage.member("orders", "orders-0").ready().create().await?;

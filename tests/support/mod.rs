@@ -100,7 +100,7 @@ impl Stage {
         let audit = lab.control_plane.audit().from_now();
         let ns = lab.namespace(purpose).await?;
         let account = authorise(&ns).await?;
-        ns.apply(&manifest("deploy/base/lease.yaml")?.replace("zen-lead-system", ns.name())).await?;
+        give_lease(&ns).await?;
         let controller = Controller::replica(&ns, &account, "first", variables).await?;
         controller.until_ready().await?;
         controller.until_scraped(|scrape| scrape.contains("zen_lead_acts_first 1")).await?;
@@ -172,6 +172,11 @@ pub async fn authorise(ns: &Namespace) -> Result<Account> {
     ns.apply(&manifest("deploy/namespaced/role.yaml")?).await?;
     ns.apply(&binding.replace("zen-lead-system", ns.name())).await?;
     Ok(account)
+}
+
+/// Puts the shipped Lease into `ns`, with the right to it for the account there.
+pub async fn give_lease(ns: &Namespace) -> Result<()> {
+    ns.apply(&manifest("deploy/base/lease.yaml")?.replace("zen-lead-system", ns.name())).await
 }
 
 /// A file of this repository.
@@ -262,8 +267,13 @@ impl Controller {
     }
 
     /// One with just this command line, but for the kubeconfig and the addresses of its probes and metrics.
-    pub fn start_as(kubeconfig: &Path, name: &str, command_line: &[&str]) -> Result<Self> {
-        Self::spawn(kubeconfig, name, &[], command_line)
+    pub fn start_as(
+        kubeconfig: &Path,
+        name: &str,
+        variables: &[(&str, &str)],
+        command_line: &[&str],
+    ) -> Result<Self> {
+        Self::spawn(kubeconfig, name, variables, command_line)
     }
 
     fn spawn(

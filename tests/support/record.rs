@@ -113,11 +113,16 @@ impl Stage {
         Ok((services, slices.into_iter().filter_map(|slice| slice.metadata.name).collect()))
     }
 
-    /// The notices about this Service, oldest first.
+    /// Our notices about this Service, oldest first.
     pub async fn notices_about(&self, service: &str) -> Result<Vec<Event>> {
         let mut notices = self.notices().await?;
+        // The API server itself has something to say of Services, too.
         notices.retain(|notice| {
-            notice.regarding.as_ref().is_some_and(|regarding| regarding.name.as_deref() == Some(service))
+            notice.reporting_controller.as_deref() == Some("zen-lead")
+                && notice
+                    .regarding
+                    .as_ref()
+                    .is_some_and(|regarding| regarding.name.as_deref() == Some(service))
         });
         Ok(notices)
     }
