@@ -107,6 +107,8 @@ mod rules;
 mod state;
 mod time;
 
+use std::hash::{Hash, Hasher};
+
 use statig::blocking::{IntoStateMachineExt as _, StateMachine};
 
 pub use effect::{Cause, Effect, Mirror, Notice, OrderId, Reason, Scope, Step, Transition};
@@ -121,6 +123,7 @@ use facts::{Facts, Life};
 use rules::{Cx, Rules};
 
 /// The election of one source Service.
+#[derive(Clone)]
 pub struct Election {
     machine: StateMachine<Rules>,
     facts: Facts,
@@ -199,5 +202,15 @@ impl Election {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.facts.life == Life::Removed
+    }
+}
+
+/// Everything that the next steps depend on, so that a model checker can tell situations apart.
+impl Hash for Election {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { machine, facts, now } = self;
+        machine.state().hash(state);
+        facts.hash(state);
+        now.hash(state);
     }
 }
