@@ -1,6 +1,6 @@
 //! What must hold, in the design's numbers.
 
-use machine::{Shown, State};
+use machine::{Event, Member, Pod, Shown, State};
 
 use crate::replica::{Replica, is_fit};
 use crate::server::Write;
@@ -17,6 +17,8 @@ pub(crate) enum Broken {
     I3,
     /// A write landed on another version than the one it was decided on.
     I4,
+    /// A leader was unseated that the newest facts call fit.
+    I9,
     /// A leader was unseated by facts older than its publication, unasked.
     I10,
     /// An order that nobody may give here: to remove what we own, or to mirror without the Lease.
@@ -26,10 +28,20 @@ pub(crate) enum Broken {
 }
 
 impl Replica {
+    /// A leader leaves because it is lost, or because another one is published.
+    pub(crate) fn check_loss(&mut self, before: &State, event: &Event) {
+        let State::Elected { leader, .. } = before else { return };
+        let is_seen = matches!(event, Event::PublicationObserved { .. } | Event::ReadDone { .. });
+        let is_kept = self.election.state().pod().map(Pod::uid) == Some(leader.uid());
+        if !is_seen && !is_kept && self.told(leader).is_some_and(is_fit) {
+            self.broken = Some(Broken::I9);
+        }
+    }
+
     /// An order to publish agrees with the facts.
     pub(crate) fn check_order(&mut self, write: &Write) {
         let leader = write.wanted.leader.as_ref();
-        if self.must_ask.as_ref().is_some_and(|asked| leader.map(machine::Pod::uid) != Some(asked.uid())) {
+        if self.must_ask.as_ref().is_some_and(|asked| leader.map(Pod::uid) != Some(asked.uid())) {
             self.broken = Some(Broken::I10);
         }
         let told = leader.and_then(|leader| self.told(leader));
@@ -39,7 +51,7 @@ impl Replica {
                 told.is_some_and(|told| is_fit(told) && told.reach.endpoint() == Some(endpoint))
             }
             Shown::Terminating(endpoint) => {
-                let drains = |told: &machine::Member| told.ready && told.terminating;
+                let drains = |told: &Member| told.ready && told.terminating;
                 told.is_some_and(|told| drains(told) && told.reach.endpoint() == Some(endpoint))
             }
             Shown::Foreign => false,

@@ -78,6 +78,7 @@ impl Model for Protocol {
             }),
             Property::always(I3, |_, w: &World| w.broken != Some(Broken::I3)),
             Property::always(I4, |_, w: &World| w.broken != Some(Broken::I4)),
+            Property::always("I9: who is fit stays", |_, w: &World| w.broken != Some(Broken::I9)),
             Property::always("I10: old facts unseat nobody", |_, w: &World| w.broken != Some(Broken::I10)),
             Property::always("nothing forbidden is ordered", |_, w: &World| {
                 w.broken != Some(Broken::Forbidden)

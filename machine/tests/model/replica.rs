@@ -90,8 +90,10 @@ impl Replica {
     /// One fact, and all that must hold after it.
     pub(crate) fn feed(&mut self, event: &Event) {
         self.note(event);
+        let before = self.election.state().clone();
         let step = self.election.step(self.now, event);
         self.look_at_publication(event);
+        self.check_loss(&before, event);
         self.spins = self.spins.saturating_add(u8::from(matches!(event, Event::DeadlineReached)));
         self.take(step);
         if self.spins > SPINS_MOST {
