@@ -14,10 +14,13 @@ const EARLIEST: u64 = Timestamp::from_secs(900_000).0;
 pub(crate) const FIRST_VERSION: u64 = 1 << 32;
 
 /// What makes a replica itself, apart from what makes no difference: by which number an order is called, how late it
-/// is, and when within a second of the past something was.
+/// is, and when within a second of the past something was. It takes down what [`Hash`] tells, so the machine must not
+/// know of it.
 ///
 /// The last is exact while no policy counts from a moment of the past, which the default does not, and for as long as
 /// a contest lasts, a minute. Whole seconds remain because epochs are compared with them.
+///
+/// Digests have 64 bits. That two of ten million situations share one by chance has a probability of one in 400,000.
 #[derive(Clone, Default)]
 pub(crate) struct Canon {
     /// Of all but versions.
@@ -109,8 +112,8 @@ impl World {
     }
 }
 
-/// The world but for what makes no difference: see [`Canon`]. Of versions only their order counts, and that of a pod's
-/// that no newer news of the pod can undercut does not count at all.
+/// The world but for what makes no difference: see [`Canon`]. Of versions only their order counts. That of a pod counts
+/// only while something older may still be told of it, which is so until the watch has come as far.
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let order = self.order();

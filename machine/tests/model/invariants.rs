@@ -15,7 +15,7 @@ pub(crate) enum Broken {
     I2,
     /// The epoch fell, or one epoch has two leaders.
     I3,
-    /// A write landed on another version than the one it was decided on.
+    /// A write was ordered over another version than the one it was decided on, or landed on one.
     I4,
     /// A leader was unseated that the newest facts call fit.
     I9,
@@ -28,7 +28,7 @@ pub(crate) enum Broken {
 }
 
 impl Replica {
-    /// A leader leaves because it is lost, or because another one is published.
+    /// A leader leaves because it is lost, or because something else is published.
     pub(crate) fn check_loss(&mut self, before: &State, event: &Event) {
         let State::Elected { leader, .. } = before else { return };
         let is_seen = matches!(event, Event::PublicationObserved { .. } | Event::ReadDone { .. });
@@ -38,9 +38,12 @@ impl Replica {
         }
     }
 
-    /// An order to publish agrees with the facts.
+    /// An order to publish agrees with the facts, and names the version that it is decided on.
     pub(crate) fn check_order(&mut self, write: &Write) {
         let leader = write.wanted.leader.as_ref();
+        if write.based_on != self.election.published().map(|known| known.version) {
+            self.broken = Some(Broken::I4);
+        }
         if self.must_ask.as_ref().is_some_and(|asked| leader.map(Pod::uid) != Some(asked.uid())) {
             self.broken = Some(Broken::I10);
         }

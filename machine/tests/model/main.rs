@@ -1,4 +1,41 @@
-//! The model.
+//! The protocol, explored exhaustively: replicas of the machine as it is, a store that compares and swaps, watches that
+//! lag, pods, and whatever can go wrong within a budget of faults.
+//!
+//! Of one Service with the default policy, everything is explored that a few replicas, pods and faults can come to, in
+//! whatever order. I1, I2, I3, I4, I9 and I10 are checked in every situation; and in each in which nothing is left to
+//! do, all are of one mind, and what is published is right. (As a property of single situations: what stateright calls
+//! `eventually` overlooks paths that join.) Nobody ever holds the Lease, each replica has a clock of its own, and that
+//! moves only to its next deadline, whenever that pleases.
+//!
+//! # What counts as a fault
+//!
+//! - Anything that befalls a pod: Ready or not, terminating, deleted, created, replaced by another of its name and
+//!   address.
+//! - A write, a read or a question about a pod that is not carried out and answered at once: it is late, or its answer
+//!   is; the answer is lost, and the write has happened, has not, or happens later, maybe after its writer has died.
+//! - An edit of the slice by somebody else: emptied, given a second endpoint, deleted.
+//! - A replica that dies, and another that begins; a pods' watch that misses events and begins anew.
+//! - With [`Lags::AreFaults`], a watch that stalls. From then on it may lag as it likes. Other watches have shown what
+//!   there is, in any order, before the next fault. With [`Lags::Free`] all watches may always lag.
+//!
+//! # Why it ends
+//!
+//! Situations are the same if nothing to come can tell them apart: see [`canon`]. No situation can follow itself: with
+//! each action, the faults grow; or the epoch does; or revisions without a new epoch, of which there are only so many
+//! between faults; or what is still to be shown shrinks, or what is late; or orders and alarms without any news grow,
+//! of which there are only so many, too. Both numbers belong to the situation, and that they stay below their limits
+//! is a property that is checked.
+//!
+//! # How much is explored
+//!
+//! With 2 replicas and 3 pods (SIZES)
+//!
+//! `cargo test` explores the first column; the second takes
+//! `MODEL_LARGE=1 cargo test -p machine --test model -- --nocapture --test-threads 1`.
+//!
+//! # What it was seen to catch
+//!
+//! (CAUGHT)
 
 #![allow(clippy::panic, reason = "a test")]
 
@@ -24,7 +61,7 @@ use stateright::{Checker as _, HasDiscoveries, Model};
 
 use protocol::{I3, Lags, Protocol, Start};
 
-/// Whether to explore all that can be in an hour, and not in a minute.
+/// Whether to explore what takes minutes.
 fn is_large() -> bool {
     std::env::var_os("MODEL_LARGE").is_some()
 }

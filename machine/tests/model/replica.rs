@@ -3,7 +3,8 @@
 use std::hash::{Hash, Hasher};
 
 use machine::{
-    Effect, Election, Epoch, Event, Member, Micros, OrderId, Pod, Policy, Standing, Step, Timestamp, Version,
+    Departure, Effect, Election, Epoch, Event, Member, Micros, OrderId, Pod, Policy, Standing, Step,
+    Timestamp, Version,
 };
 
 use crate::canon::Canon;
@@ -15,9 +16,11 @@ use crate::support::START;
 /// So many orders and alarms may follow a new fact before the next one.
 const SPINS_MOST: u8 = 40;
 
+/// Whatever changes it makes its [`Canon`] anew.
 #[derive(Clone)]
 pub(crate) struct Replica {
     pub(crate) election: Election,
+    /// Its own clock.
     pub(crate) now: Timestamp,
     /// The members as it was told of them, by whatever order the facts came.
     pub(crate) told: Vec<Member>,
@@ -82,7 +85,6 @@ impl Replica {
         replica
     }
 
-    /// Equal for replicas that nothing to come can tell apart.
     pub(crate) const fn canon(&self) -> &Canon {
         &self.canon
     }
@@ -109,7 +111,7 @@ impl Replica {
         self.feed(&Event::DeadlineReached);
     }
 
-    /// A slice that is made anew starts at the clock, which is taken to be ahead of all epochs.
+    /// Time passes until the clock is ahead of `epoch`.
     pub(crate) fn outrun(&mut self, epoch: Epoch) {
         if self.now.as_secs() <= epoch.0 {
             self.now = Timestamp::from_secs(epoch.0).plus(Micros::from_secs(1));
@@ -228,8 +230,7 @@ impl Replica {
     /// What the pods' watch missed, as the controller finds it in a new list: first who is gone, then who is there.
     pub(crate) fn difference(&self, server: &Server) -> Vec<Event> {
         let gone = self.told.iter().filter(|told| server.find(&told.pod).is_none());
-        let gone =
-            gone.map(|told| Event::PodGone { pod: told.pod.clone(), how: machine::Departure::Deleted });
+        let gone = gone.map(|told| Event::PodGone { pod: told.pod.clone(), how: Departure::Deleted });
         let there = server.members().filter(|member| self.told(&member.pod) != Some(member));
         gone.chain(there.map(|member| self.member_event(member.clone()))).collect()
     }

@@ -28,10 +28,12 @@ pub(crate) struct Sight {
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) server: Server,
+    /// Shared among the situations in which nothing new has happened to them.
     pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) sights: Vec<Sight>,
     /// Bookmarks keep a watch that has nothing to show up to date.
     pub(crate) bookmarks: bool,
+    /// That may still happen.
     pub(crate) faults: u8,
     pub(crate) broken: Option<Broken>,
 }
@@ -71,9 +73,7 @@ impl World {
                 let (author, write) = self.server.limbo.remove(index);
                 let _ = self.commit(&write, author);
             }
-            Action::Wake(n) => {
-                Arc::make_mut(&mut self.replicas[n]).wake();
-            }
+            Action::Wake(n) => Arc::make_mut(&mut self.replicas[n]).wake(),
             Action::Restart(n) => self.restart(n),
         }
         let broken = self.replicas.iter().find_map(|replica| replica.broken);
@@ -107,6 +107,7 @@ impl World {
     fn edit(&mut self, edit: Edit) {
         self.with_server(|server| server.edit(edit));
         if edit == Edit::Deleted {
+            // Who makes it anew begins at the clock, which is taken to be ahead of all epochs: as it is after a second.
             let highest = self.server.last.as_ref().map_or(Epoch(0), |(epoch, _)| *epoch);
             for replica in &mut self.replicas {
                 Arc::make_mut(replica).outrun(highest);
