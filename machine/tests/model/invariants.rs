@@ -19,7 +19,7 @@ pub(crate) enum Broken {
     I4,
     /// A leader was unseated that the newest facts call fit.
     I9,
-    /// A leader was unseated by facts older than its publication, unasked.
+    /// A leader was unseated by what was known before its newer publication was seen, unasked.
     I10,
     /// An order that nobody may give here: to remove what we own, or to mirror without the Lease.
     Forbidden,

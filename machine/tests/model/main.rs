@@ -35,7 +35,26 @@
 //!
 //! # What it was seen to catch
 //!
-//! (CAUGHT)
+//! The machine was broken by hand, each time in one place, and this is what failed:
+//!
+//! | the machine | what failed |
+//! |---|---|
+//! | writes over another version than it knows | I4 |
+//! | writes while a write is open | I3, and no end |
+//! | writes while its question about the leader is open | I3 |
+//! | gives a new term the epoch of the last | I3 |
+//! | repeats a write after a conflict, without looking | no end |
+//! | compares pods by name | what rests is not settled |
+//! | adopts a term without asking whether its facts call the leader fit | what rests is not settled |
+//! | adopts a term without asking about a leader whom only old facts call unfit | I10 |
+//! | does not adopt the terms of others | I10 |
+//! | ignores the answer that a pod is gone | I2 |
+//! | believes a watch event that is older than an answer | OLD |
+//!
+//! And with a store that does not compare, I3 fails: that is a test below.
+//!
+//! What it does not catch, because the store makes up for it: whether the slice is read after a write of unknown
+//! outcome, and whether the epoch of such a write is used again. Either way the next write meets a conflict.
 
 #![allow(clippy::panic, reason = "a test")]
 
