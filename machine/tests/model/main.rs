@@ -86,10 +86,9 @@ fn is_large() -> bool {
 }
 
 /// Explores with ever more faults, so that a failure is one of few.
-fn check(start: Start, lags: Lags, faults: u8, large: u8) {
-    let faults = if is_large() { large } else { faults };
-    for faults in 0..=faults {
-        let protocol = Protocol { replicas: 2, pods: 3, faults, start, lags, compares: true };
+fn check(replicas: usize, pods: usize, start: Start, lags: Lags, faults: [u8; 2]) {
+    for faults in 0..=faults[usize::from(is_large())] {
+        let protocol = Protocol { replicas, pods, faults, start, lags, compares: true };
         explore(protocol, HasDiscoveries::AnyFailures).assert_properties();
     }
 }
@@ -129,18 +128,30 @@ impl Reporter<Protocol> for Report {
 
 #[test]
 fn i1_i3_i4_while_the_watches_keep_up_or_stall() {
-    check(Start::Led, Lags::AreFaults, 3, 4);
+    check(2, 3, Start::Led, Lags::AreFaults, [3, 4]);
 }
 
 #[test]
 fn i1_i3_i4_while_the_watches_lag_as_they_like() {
-    check(Start::Led, Lags::Free, 2, 3);
+    check(2, 3, Start::Led, Lags::Free, [2, 3]);
 }
 
 #[test]
 fn i1_i3_i4_from_the_first_election_on() {
-    check(Start::Fresh, Lags::AreFaults, 2, 3);
-    check(Start::Fresh, Lags::Free, 1, 2);
+    check(2, 3, Start::Fresh, Lags::AreFaults, [2, 3]);
+    check(2, 3, Start::Fresh, Lags::Free, [1, 2]);
+}
+
+/// More faults than with two, and all that a single one has to get right.
+#[test]
+fn i1_i3_i4_of_one_replica() {
+    check(1, 2, Start::Led, Lags::Free, [3, 4]);
+    check(1, 2, Start::Fresh, Lags::Free, [3, 4]);
+}
+
+#[test]
+fn i1_i3_i4_of_three_replicas() {
+    check(3, 2, Start::Led, Lags::AreFaults, [2, 3]);
 }
 
 /// What keeps the epochs is that a write names the version it was decided on, and that the store asks for it.

@@ -88,10 +88,10 @@ impl Model for Protocol {
         ];
         // What the larger sizes must have met, so that their silence means something.
         if self.faults >= 2 {
-            properties.extend([
-                Property::sometimes("two choose differently", |_, w: &World| w.is_torn()),
-                Property::sometimes("a write comes too late", |_, w: &World| w.has_late_write()),
-            ]);
+            properties.push(Property::sometimes("a write comes too late", |_, w: &World| w.has_late_write()));
+        }
+        if self.faults >= 2 && self.replicas >= 2 {
+            properties.push(Property::sometimes("two choose differently", |_, w: &World| w.is_torn()));
         }
         if usize::from(self.faults) >= self.pods && self.start == Start::Led {
             properties.extend([

@@ -107,11 +107,16 @@ impl World {
     fn edit(&mut self, edit: Edit) {
         self.with_server(|server| server.edit(edit));
         if edit == Edit::Deleted {
-            // Who makes it anew begins at the clock, which is taken to be ahead of all epochs: as it is after a second.
-            let highest = self.server.last.as_ref().map_or(Epoch(0), |(epoch, _)| *epoch);
-            for replica in &mut self.replicas {
-                Arc::make_mut(replica).outrun(highest);
-            }
+            self.outrun();
+        }
+    }
+
+    /// Whoever goes on without knowing all epochs begins at the clock, which is taken to be ahead of them: as it is
+    /// after a second.
+    fn outrun(&mut self) {
+        let highest = self.server.last.as_ref().map_or(Epoch(0), |(epoch, _)| *epoch);
+        for replica in &mut self.replicas {
+            Arc::make_mut(replica).outrun(highest);
         }
     }
 
@@ -207,6 +212,9 @@ impl World {
     }
 
     fn restart(&mut self, n: usize) {
+        if self.server.slice.as_ref().is_none_or(|stored| stored.publication.epoch.is_none()) {
+            self.outrun();
+        }
         let former = self.replicas[n].clone();
         self.server.limbo.extend(former.writes.iter().map(|write| (Author::Other, write.clone())));
         self.server.forget(n);
