@@ -28,10 +28,32 @@
 //!
 //! # How much is explored
 //!
-//! With 2 replicas and 3 pods (SIZES)
+//! Each line with all smaller budgets before it, with and without bookmarks. The times are of a busy machine, on one
+//! core.
 //!
-//! `cargo test` explores the first column; the second takes
-//! `MODEL_LARGE=1 cargo test -p machine --test model -- --nocapture --test-threads 1`.
+//! | replicas | pods | begins | watches | faults | situations | transitions | time |
+//! |---|---|---|---|---|---|---|---|
+//! | 2 | 3 | led | stalls are faults | 3 | 322,021 | 742,059 | 3 to 6 s |
+//! | 2 | 3 | led | lag freely | 2 | 60,414 | 161,076 | 1 to 3 s |
+//! | 2 | 3 | without a slice | stalls are faults | 2 | 54,636 | 144,289 | 1 to 2 s |
+//! | 2 | 3 | without a slice | lag freely | 1 | 3,054 | 7,800 | 0.1 s |
+//! | 1 | 2 | led | lag freely | 3 | 65,780 | 135,387 | 1 s |
+//! | 1 | 2 | without a slice | lag freely | 3 | 194,599 | 471,254 | 3 s |
+//! | 3 | 2 | led | stalls are faults | 2 | 86,217 | 301,924 | 2 to 4 s |
+//! | *2* | *3* | *led* | *stalls are faults* | *4* | LARGE |
+//! | *2* | *3* | *without a slice* | *stalls are faults* | *3* | 2,051,187 | 6,211,652 | 50 s |
+//! | *2* | *3* | *without a slice* | *lag freely* | *2* | 417,897 | 1,328,687 | 5 s |
+//! | *1* | *2* | *led* | *lag freely* | *4* | 1,767,638 | 4,349,799 | 30 s |
+//!
+//! `cargo test` explores the lines in upright letters, and with `MODEL_LARGE=1` those in italics as well:
+//!
+//! ```text
+//! MODEL_LARGE=1 cargo test -p machine --test model -- --nocapture --test-threads 1
+//! ```
+//!
+//! Four faults are within reach because slowness is one: of a watch, and of an order. With watches that lag freely,
+//! three faults were not explored to the end in three minutes, nor, with writes as well that take as long as they
+//! please, three changes of pods alone in eight.
 //!
 //! # What it was seen to catch
 //!
@@ -49,7 +71,8 @@
 //! | adopts a term without asking about a leader whom only old facts call unfit | I10 |
 //! | does not adopt the terms of others | I10 |
 //! | ignores the answer that a pod is gone | I2 |
-//! | believes a watch event that is older than an answer | OLD |
+//! | believes a watch event that is older than an answer | I9 |
+//! | publishes a leader in a slice that it creates | I3 |
 //!
 //! And with a store that does not compare, I3 fails: that is a test below.
 //!
@@ -86,6 +109,8 @@ fn is_large() -> bool {
 }
 
 /// Explores with ever more faults, so that a failure is one of few.
+///
+/// `faults`: as a rule, and at large.
 fn check(replicas: usize, pods: usize, start: Start, lags: Lags, faults: [u8; 2]) {
     for faults in 0..=faults[usize::from(is_large())] {
         let protocol = Protocol { replicas, pods, faults, start, lags, compares: true };
@@ -133,7 +158,7 @@ fn i1_i3_i4_while_the_watches_keep_up_or_stall() {
 
 #[test]
 fn i1_i3_i4_while_the_watches_lag_as_they_like() {
-    check(2, 3, Start::Led, Lags::Free, [2, 3]);
+    check(2, 3, Start::Led, Lags::Free, [2, 2]);
 }
 
 #[test]
@@ -146,12 +171,12 @@ fn i1_i3_i4_from_the_first_election_on() {
 #[test]
 fn i1_i3_i4_of_one_replica() {
     check(1, 2, Start::Led, Lags::Free, [3, 4]);
-    check(1, 2, Start::Fresh, Lags::Free, [3, 4]);
+    check(1, 2, Start::Fresh, Lags::Free, [3, 3]);
 }
 
 #[test]
 fn i1_i3_i4_of_three_replicas() {
-    check(3, 2, Start::Led, Lags::AreFaults, [2, 3]);
+    check(3, 2, Start::Led, Lags::AreFaults, [2, 2]);
 }
 
 /// What keeps the epochs is that a write names the version it was decided on, and that the store asks for it.
