@@ -5,7 +5,8 @@
 //! whatever order. I1, I2, I3, I4, I9 and I10 are checked in every situation; and in each in which nothing is left to
 //! do, all are of one mind, and what is published is right. (As a property of single situations: what stateright calls
 //! `eventually` overlooks paths that join.) Nobody ever holds the Lease, each replica has a clock of its own, and that
-//! moves only to its next deadline, whenever that pleases.
+//! moves only to its next deadline, whenever that pleases. But when the slice is deleted, or a replica begins from one
+//! without an epoch, clocks are ahead of all epochs: it is the one thing that the design asks of them.
 //!
 //! # What counts as a fault
 //!
@@ -22,7 +23,7 @@
 //!
 //! Situations are the same if nothing to come can tell them apart: see [`canon`]. No situation can follow itself: with
 //! each action, the faults grow; or the epoch does; or revisions without a new epoch, of which there are only so many
-//! between faults; or what is still to be shown shrinks, or what is late; or orders and alarms without any news grow,
+//! between faults; or what is open or still to be learned shrinks; or orders and alarms without any news grow,
 //! of which there are only so many, too. Both numbers belong to the situation, and that they stay below their limits
 //! is a property that is checked.
 //!
@@ -40,10 +41,11 @@
 //! | 1 | 2 | led | lag freely | 3 | 65,780 | 135,387 | 1 s |
 //! | 1 | 2 | without a slice | lag freely | 3 | 194,599 | 471,254 | 3 s |
 //! | 3 | 2 | led | stalls are faults | 2 | 86,217 | 301,924 | 2 to 4 s |
-//! | *2* | *3* | *led* | *stalls are faults* | *4* | LARGE |
+//! | *2* | *3* | *led* | *stalls are faults* | *4* | 10,124,052 | 27,401,792 | 5 to 6 min |
 //! | *2* | *3* | *without a slice* | *stalls are faults* | *3* | 2,051,187 | 6,211,652 | 50 s |
 //! | *2* | *3* | *without a slice* | *lag freely* | *2* | 417,897 | 1,328,687 | 5 s |
 //! | *1* | *2* | *led* | *lag freely* | *4* | 1,767,638 | 4,349,799 | 30 s |
+//! | *1* | *2* | *without a slice* | *lag freely* | *4* | 5,087,764 | 13,965,464 | 90 s |
 //!
 //! `cargo test` explores the lines in upright letters, and with `MODEL_LARGE=1` those in italics as well:
 //!
@@ -78,8 +80,6 @@
 //!
 //! What it does not catch, because the store makes up for it: whether the slice is read after a write of unknown
 //! outcome, and whether the epoch of such a write is used again. Either way the next write meets a conflict.
-
-#![allow(clippy::panic, reason = "a test")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -171,7 +171,7 @@ fn i1_i3_i4_from_the_first_election_on() {
 #[test]
 fn i1_i3_i4_of_one_replica() {
     check(1, 2, Start::Led, Lags::Free, [3, 4]);
-    check(1, 2, Start::Fresh, Lags::Free, [3, 3]);
+    check(1, 2, Start::Fresh, Lags::Free, [3, 4]);
 }
 
 #[test]
