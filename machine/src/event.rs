@@ -10,7 +10,7 @@ use crate::{Epoch, Member, Micros, OrderId, Pod, Policy, Publication, Switchover
 ///
 /// `horizon` is the highest version seen on the pod watch, by an object or a bookmark: facts about pods are as
 /// new as that.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
     /// All lists are in: the members and what is published now. Sent once, and again after the API server
@@ -188,7 +188,7 @@ pub enum Event {
 }
 
 /// How the authority slice stands when an election starts to decide.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Standing {
     /// What it says; nothing if there is none.
     pub published: Option<Publication>,
@@ -200,7 +200,7 @@ pub struct Standing {
 }
 
 /// How a pod ceased to be a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Departure {
     /// It was deleted.
@@ -212,7 +212,7 @@ pub enum Departure {
 }
 
 /// What stands in our place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Obstruction {
     /// A Service that is not ours has the leader Service's name.
@@ -222,7 +222,7 @@ pub enum Obstruction {
 }
 
 /// Why a publication did not come about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The slice has changed since (409 Conflict).

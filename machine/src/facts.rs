@@ -27,7 +27,7 @@ pub(crate) use row::Row;
 pub(crate) use slice::{Sight, Slice};
 
 /// How far the election has come as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Life {
     /// Not all lists are in.
     Unsynced,
@@ -55,13 +55,13 @@ pub(crate) struct Learned {
 }
 
 /// No choices are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Pause {
     /// When that ends by itself.
     pub(crate) until: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 #[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(crate) struct Facts {
     pub(crate) life: Life,

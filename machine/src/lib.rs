@@ -93,6 +93,30 @@
 //! - A publication is written only over the version that it was based on. Any number of replicas may then
 //!   decide at once.
 //! - The same events at the same times lead to the same steps, byte for byte. Nothing else changes an election.
+//!
+//! # Why safety needs neither clock nor Lease
+//!
+//! Epochs must only grow, and have one leader each: whoever fences by them relies on nothing else. Any number of
+//! replicas may decide at once, on old facts, after having slept for an hour. It holds all the same:
+//!
+//! - A publication is written over exactly the version that it was decided on, or not at all. So the versions of
+//!   the slice are one line, and whoever wrote one of them knew the one before.
+//! - A new leader, or the same one after nobody, is published in an epoch above all that its writer knows, hence
+//!   above that of the version it is written over. So along the line epochs never fall, and a new term always has
+//!   a new one.
+//! - A write whose answer is lost changes nothing about this. If it arrives late, either nothing else has been
+//!   written meanwhile, and it is the next in line; or the version has moved on, and it is refused.
+//! - The slice is created empty. So a creation that arrives late publishes nobody.
+//!
+//! Time does not appear in this. A clock that is wrong makes a failover early or late, or a pause between tries
+//! short or long. Nor does the Lease: it says who acts first, and whose preferences count. Two who believe that
+//! they hold it compete for the same version, and one of them is refused.
+//!
+//! The line can only end with the slice itself: deleted, or restored from a backup. After a deletion, the next
+//! term starts at the clock, because nobody may be left who knows all epochs. That alone takes a clock that is
+//! ahead of them.
+//!
+//! `tests/model` explores this exhaustively for a few replicas, pods and faults, without any Lease.
 
 mod effect;
 mod event;
@@ -106,6 +130,8 @@ mod rank;
 mod rules;
 mod state;
 mod time;
+
+use std::hash::{Hash, Hasher};
 
 use statig::blocking::{IntoStateMachineExt as _, StateMachine};
 
@@ -121,6 +147,7 @@ use facts::{Facts, Life};
 use rules::{Cx, Rules};
 
 /// The election of one source Service.
+#[derive(Clone)]
 pub struct Election {
     machine: StateMachine<Rules>,
     facts: Facts,
@@ -205,5 +232,15 @@ impl Election {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.facts.life == Life::Removed
+    }
+}
+
+/// Everything that the next steps depend on, so that a model checker can tell situations apart.
+impl Hash for Election {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { machine, facts, now } = self;
+        machine.state().hash(state);
+        facts.hash(state);
+        now.hash(state);
     }
 }

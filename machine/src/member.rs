@@ -56,6 +56,12 @@ impl PartialEq for Pod {
 
 impl Eq for Pod {}
 
+impl std::hash::Hash for Pod {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.uid().hash(state);
+    }
+}
+
 impl std::fmt::Display for Pod {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -69,7 +75,7 @@ impl std::fmt::Display for Pod {
 pub struct Version(pub u64);
 
 /// What a leader slice would say of a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The pod's address of the source Service's first family.
     pub address: IpAddr,
@@ -78,7 +84,7 @@ pub struct Endpoint {
 }
 
 /// Whether traffic could be sent to a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// It could, by this endpoint.
@@ -104,7 +110,7 @@ impl Reach {
 }
 
 /// A pod matched by the source Service's selector, as last seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// Who it is.
     pub pod: Pod,

@@ -4,7 +4,7 @@ use crate::facts::{Facts, Row};
 use crate::{Cause, Notice, Phase, Pod, Reach, Reason, State, Step};
 
 /// A notice about a transition, sent once the API server shows what it says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct News {
     pub(crate) reason: Reason,
     pub(crate) cause: Cause,

@@ -13,7 +13,7 @@ use crate::{Effect, Epoch, Mirror, OrderId, Pod, Scope, State, Step, Timestamp, 
 pub(crate) use backoff::{Backoff, RETRY_FIRST};
 
 /// The one open write of the authority slice.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Flight {
     pub(crate) id: OrderId,
     pub(crate) wanted: Wanted,
@@ -27,7 +27,7 @@ pub(crate) struct Flight {
 }
 
 /// A pod that is to be read before something is decided.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Doubt {
     pub(crate) pod: Pod,
     /// The open order.
@@ -39,7 +39,7 @@ pub(crate) struct Doubt {
 }
 
 /// What the leader Service says of the leadership.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mirrored {
     leader: Option<Pod>,
     epoch: Option<Epoch>,

@@ -8,7 +8,7 @@ use crate::{Micros, Timestamp};
 
 /// How an election chooses and how patient it is. The default is that of a Service with no annotation but
 /// `enabled`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policy {
     /// Whether and when a better-ranked member takes over from a fit leader.
@@ -36,7 +36,7 @@ impl Default for Policy {
 }
 
 /// Whether a better-ranked member takes over from a fit leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failback {
     /// Never: the leader stays for as long as it is fit.
@@ -46,7 +46,7 @@ pub enum Failback {
 }
 
 /// The order among members of equal priority and revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// The pod created first.
@@ -58,7 +58,7 @@ pub enum Strategy {
 }
 
 /// A request to hand over to a named pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Switchover {
     /// The annotation's whole value: the request's identity.
     pub text: Arc<str>,

@@ -12,7 +12,7 @@ use crate::{Endpoint, Pod, Version};
 pub struct Epoch(pub u64);
 
 /// The endpoints of a leader slice, as far as they matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shown {
     /// The slice is empty.
@@ -26,7 +26,7 @@ pub enum Shown {
 }
 
 /// What the authority slice says, as the API server last told us.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Publication {
     /// The slice's version.
     pub version: Version,
@@ -47,7 +47,7 @@ pub struct Publication {
 }
 
 /// What the machine wants the authority slice to say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Wanted {
     /// The leader to record.
     pub leader: Option<Pod>,

@@ -18,6 +18,7 @@ use crate::notices::{News, reason};
 use crate::{Cause, Epoch, Event, Pod, State, Step, Timestamp, effect};
 
 /// The rules have no data of their own: what is known lies in the context's [`Facts`].
+#[derive(Clone)]
 pub(crate) struct Rules;
 
 /// What a handler sees and may change.

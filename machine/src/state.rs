@@ -6,7 +6,7 @@ use crate::{Cause, Epoch, Pod, Timestamp};
 
 /// A state of the election. An illegal combination cannot be written: what a state does not hold does not
 /// exist in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum State {
     /// Nobody leads. Also the initial state, which wants nothing until `Synced`.

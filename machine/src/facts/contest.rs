@@ -9,7 +9,7 @@ const PAUSE_FIRST: Micros = Micros::from_secs(1);
 const PAUSE_MOST: Micros = Micros::from_secs(30);
 
 /// The reversals of late, and how long we wait because of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Contest {
     /// The latest reversals, the oldest first; only those within the window count.
     recent: Vec<Timestamp>,

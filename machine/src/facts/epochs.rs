@@ -7,7 +7,7 @@ use crate::{Epoch, Publication, Timestamp};
 const HORIZON_SECS: u64 = 10 * 365 * 24 * 3600;
 
 /// What is known of the line of epochs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub(crate) struct Epochs {
     /// The highest that the API server has shown us; zero: there was no term yet.
     known: Epoch,

@@ -9,7 +9,7 @@ use super::Facts;
 const GRAVES_MOST: usize = 8;
 
 /// A member and what the machine remembers of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Row {
     pub(crate) member: Member,
     /// When we first saw its present readiness.

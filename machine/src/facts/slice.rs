@@ -7,7 +7,7 @@ use crate::{Cause, Epoch, Notice, Pod, Publication, Reason, Shown, Standing, Ste
 use super::{Epochs, Facts, Life, News};
 
 /// The authority slice as we know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Slice {
     /// A write's outcome is unknown, or we know to be behind.
     Unknown,

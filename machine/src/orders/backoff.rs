@@ -7,7 +7,7 @@ pub(crate) const RETRY_FIRST: Micros = Micros::from_millis(20);
 const RETRY_MOST: Micros = Micros::from_secs(1);
 
 /// A pause that doubles with each failure. The controller adds jitter.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub(crate) struct Backoff {
     until: Timestamp,
     pause: Micros,
