@@ -13,7 +13,7 @@ pub struct OrderId(pub u32);
 
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Write the authority slice. Answered by `Published` or `PublishFailed`.
     Publish {

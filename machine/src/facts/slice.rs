@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Cause, Epoch, Notice, Pod, Publication, Reason, Shown, Standing, Step, Timestamp, Version};
 
 use super::{Epochs, Facts, Life, News};
 
 /// The authority slice as we know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Slice {
     /// A write's outcome is unknown, or we know to be behind.
     Unknown,
