@@ -20,6 +20,8 @@ mod managed;
 pub mod metrics;
 pub mod names;
 pub mod notice;
+pub mod record;
+pub mod replay;
 pub mod rows;
 pub mod run;
 pub mod service;
