@@ -19,7 +19,10 @@ use clap::{
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use machine::Micros;
+
 use crate::annotations;
+use crate::replay::{Override, Task};
 
 /// Where Kubernetes puts the namespace of the pod's service account.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -75,6 +78,14 @@ OTEL_EXPORTER_OTLP_HEADERS, _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY, _TIM
 _PROTOCOL (grpc); OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and _SAMPLER_ARG,
 OTEL_TRACES_EXPORTER (otlp, none), OTEL_SDK_DISABLED.";
 
+const REPLAY_HELP: &str = "\
+Exits with 0 if every transition and every order is as recorded, with 1 if one differs, with 2 if a log cannot be read.
+
+Examples:
+  zen-lead replay incident.jsonl
+  zen-lead replay --quiet --policy failover-min-delay=2s incident.jsonl
+  zen-lead replay --html incident.html incident.jsonl";
+
 /// The command line of the `zen-lead` binary.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "zen-lead", version, about = "Routes a Service to exactly one Ready pod, and fails over in milliseconds", after_help = EXAMPLES)]
@@ -90,6 +101,44 @@ pub enum Command {
     /// Run the controller
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Replay event logs: check every decision, and tell what happened and why
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
+}
+
+/// What is to be replayed.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// Event logs: files of --record, or what /debug/elections/NAMESPACE/SERVICE/log answers
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Also tell what another policy would have changed; may be repeated. KEY: failback, sticky, min-ready-duration,
+    /// failover-min-delay, strategy, prefer-new-revision, with values as in annotations
+    #[arg(long = "policy", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+
+    /// Also write a page with the phases of each Service and its failovers
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Tell only what is wrong, and the sums
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// What a failover may take, on the page
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = budget)]
+    pub failover_budget: Duration,
+}
+
+impl ReplayArgs {
+    /// As a task.
+    #[must_use]
+    pub fn task(self) -> Task {
+        let Self { files, overrides, html, quiet, failover_budget } = self;
+        let budget = Micros(u64::try_from(failover_budget.as_micros()).unwrap_or(u64::MAX));
+        Task { files, overrides, html, quiet, budget }
+    }
 }
 
 /// Settings of the controller.
@@ -237,9 +286,10 @@ pub fn parse_from(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> R
     let (arguments, ignored) = without_ignored_flags(with_double_dashes(arguments));
     let matches = without_empty_variables(Cli::command()).try_get_matches_from(with_subcommand(arguments))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    let Command::Run(run) = &mut cli.command;
-    run.ignored = ignored;
-    run.forget_empty();
+    if let Command::Run(run) = &mut cli.command {
+        run.ignored = ignored;
+        run.forget_empty();
+    }
     Ok(cli)
 }
 
@@ -455,7 +505,7 @@ mod tests {
     use super::*;
 
     fn run(arguments: &str) -> RunArgs {
-        let Command::Run(run) = parse(arguments).unwrap().command;
+        let Command::Run(run) = parse(arguments).unwrap().command else { panic!("{arguments} is not run") };
         *run
     }
 
@@ -531,6 +581,28 @@ mod tests {
     fn metrics_are_of_services_or_of_namespaces() {
         assert_eq!(run("--metrics-detail=aggregate").metrics_detail, MetricsDetail::Aggregate);
         assert_eq!(run("-metrics-detail service").metrics_detail, MetricsDetail::Service);
+    }
+
+    #[test]
+    fn replay_has_files_and_another_policy() {
+        let Command::Replay(replay) =
+            parse("replay --policy sticky=false --policy zen-lead.io/strategy=newest a b").unwrap().command
+        else {
+            panic!("not replay")
+        };
+        let overrides: Vec<_> = replay.overrides.iter().map(ToString::to_string).collect();
+        assert_eq!(overrides, ["sticky=false", "strategy=newest"]);
+        assert_eq!(replay.files, [PathBuf::from("a"), PathBuf::from("b")]);
+        for (arguments, expected) in [
+            ("replay", "<FILE>"),
+            ("replay --policy budget=2s a", "failover-min-delay"),
+            ("replay --policy failback=soon a", "30s or 1m30s"),
+            ("replay --policy failback= a", "needs a value"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{arguments}");
+            assert!(error.to_string().contains(expected), "{arguments}: {error}");
+        }
     }
 
     #[test]
@@ -618,6 +690,7 @@ mod tests {
                     run.instance()
                 );
             }
+            Ok(cli) => println!("{cli:?}"),
             Err(error) => println!("{error}"),
         }
     }

@@ -59,6 +59,21 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The order's id.
+    #[must_use]
+    pub const fn id(&self) -> OrderId {
+        match self {
+            Self::Publish { id, .. }
+            | Self::Read { id }
+            | Self::Confirm { id, .. }
+            | Self::Mirror { id, .. }
+            | Self::Notify { id, .. }
+            | Self::Remove { id, .. } => *id,
+        }
+    }
+}
+
 /// What the leader Service's annotations say of the leadership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mirror {

@@ -198,6 +198,25 @@ impl Election {
         self.facts.is_acknowledged(self.machine.state(), self.now)
     }
 
+    /// Whether clients reach somebody: whether the pod that is published is Ready, as far as we know. Nothing while what
+    /// is published is not known.
+    #[must_use]
+    pub fn is_served(&self) -> Option<bool> {
+        self.facts.is_served()
+    }
+
+    /// What is known of a member.
+    #[must_use]
+    pub fn member(&self, pod: &Pod) -> Option<&Member> {
+        self.facts.row(pod).map(|row| &row.member)
+    }
+
+    /// What the source Service asks for.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.facts.policy
+    }
+
     /// How many members could be chosen now.
     #[must_use]
     pub fn eligible(&self) -> usize {

@@ -264,7 +264,8 @@ impl Writer {
             return;
         }
         let lost = dropped - self.told;
-        let why = self.failure.take().map_or_else(|| "the disk is too slow".to_owned(), |error| error.to_string());
+        let why =
+            self.failure.take().map_or_else(|| "the disk is too slow".to_owned(), |error| error.to_string());
         warn!(lost, directory = %self.directory.path.display(), "records of decisions were not written: {why}");
         self.told = dropped;
         self.tell_from = now + TELL_EVERY;

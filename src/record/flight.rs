@@ -49,7 +49,8 @@ impl Ring {
     /// What it takes without its records.
     fn own(&self) -> usize {
         // Tables have room to spare, and the heap's entries are as large as theirs.
-        size_of::<Self>() + 3 * size_of::<(Key, Box<Self>)>() + self.before.footprint() - size_of::<Election>()
+        size_of::<Self>() + 3 * size_of::<(Key, Box<Self>)>() + self.before.footprint()
+            - size_of::<Election>()
             + self.records.capacity() * size_of::<Arc<Record>>()
     }
 

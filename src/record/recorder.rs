@@ -53,14 +53,7 @@ impl Recorder {
     }
 
     /// Lets the election take its step number `seq`, and takes note of it.
-    pub fn step(
-        &self,
-        key: &Key,
-        seq: u64,
-        at: Timestamp,
-        election: &mut Election,
-        event: &Event,
-    ) -> Step {
+    pub fn step(&self, key: &Key, seq: u64, at: Timestamp, election: &mut Election, event: &Event) -> Step {
         // Not locked during the step: should that ever panic, the hook writes down what led to it.
         let before = self.shared.lock().needs_start(key, seq).then(|| election.clone());
         let step = election.step(at, event);

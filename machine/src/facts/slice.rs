@@ -55,6 +55,20 @@ impl Facts {
         })
     }
 
+    /// Whether a Ready pod is published; nothing while that is not known.
+    pub(crate) fn is_served(&self) -> Option<bool> {
+        let publication = match &self.slice {
+            Slice::Unknown => return None,
+            Slice::Absent => return Some(false),
+            Slice::Present(publication) => publication,
+        };
+        let leader = match publication.shown {
+            Shown::Ready(_) | Shown::Terminating(_) => publication.leader.as_ref(),
+            Shown::Nobody | Shown::Foreign => None,
+        };
+        Some(leader.and_then(|leader| self.row(leader)).is_some_and(|row| row.member.ready))
+    }
+
     /// Takes over how the slice stands when decisions begin.
     pub(super) fn learn_standing(&mut self, standing: &Standing, at: Timestamp) {
         self.epochs.see(standing.mirrored.filter(|epoch| Epochs::is_plausible(*epoch, at)));
