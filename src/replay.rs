@@ -182,9 +182,9 @@ impl Sum {
         let verdict = if *differences == 0 {
             "all as recorded".to_owned()
         } else {
-            format!("{differences} differences, {unchecked} records after them not checked")
+            format!("{differences} differ, and {unchecked} after them are not checked")
         };
-        write!(out, "{files} files, {services} Services, {records} records: {verdict}")?;
+        write!(out, "files: {files}, Services: {services}, records: {records}: {verdict}")?;
         if *missing > 0 {
             write!(out, "; {missing} records were never written")?;
         }

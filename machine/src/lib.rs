@@ -199,7 +199,7 @@ impl Election {
     }
 
     /// Whether clients reach somebody: whether the pod that is published is Ready, as far as we know. Nothing while what
-    /// is published is not known.
+    /// is published is not known, or is being removed.
     #[must_use]
     pub fn is_served(&self) -> Option<bool> {
         self.facts.is_served()

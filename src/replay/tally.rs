@@ -65,6 +65,9 @@ impl Tally {
             self.costs.entry(Some(*cause)).or_default().switches += u64::from(is_switch);
             self.leader.clone_from(to_pod);
         }
+        if moved.is_some_and(|moved| moved.cause == Cause::Removal) {
+            self.end();
+        }
         match (election.is_served(), &mut self.outage) {
             (Some(false), None) => {
                 self.outage = Some(Outage { since: at, cause: moved.map(|moved| moved.cause) });
@@ -139,7 +142,11 @@ impl Tallies {
         for (service, tally) in &mut self.services {
             tally.end();
             let Cost { switches, outage } = tally.sum();
-            writeln!(out, "{service}: {switches} changes of leader, {} without a Ready one", span(outage))?;
+            writeln!(
+                out,
+                "{service}: changes of leader: {switches}, time without a Ready one: {}",
+                span(outage)
+            )?;
         }
         Ok(())
     }

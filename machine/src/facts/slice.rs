@@ -55,10 +55,13 @@ impl Facts {
         })
     }
 
-    /// Whether a Ready pod is published; nothing while that is not known.
+    /// Whether a Ready pod is published; nothing while that is not known, or not wanted any more.
     pub(crate) fn is_served(&self) -> Option<bool> {
         let publication = match &self.slice {
             Slice::Unknown => return None,
+            Slice::Present(_) | Slice::Absent if matches!(self.life, Life::Removing | Life::Removed) => {
+                return None;
+            }
             Slice::Absent => return Some(false),
             Slice::Present(publication) => publication,
         };
