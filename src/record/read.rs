@@ -21,14 +21,18 @@ pub enum Entry {
 
 /// Where a log cannot be read, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("{file}:{line}: {fault}")]
+#[error("{file}{}: {fault}", place_in_file(*line))]
 pub struct ReadError {
     /// The file.
     pub file: Arc<str>,
-    /// The line, from 1.
+    /// The line, from 1; 0 is the file as a whole.
     pub line: u64,
     /// What is wrong.
     pub fault: Fault,
+}
+
+fn place_in_file(line: u64) -> String {
+    if line == 0 { String::new() } else { format!(":{line}") }
 }
 
 /// What is wrong with a log.

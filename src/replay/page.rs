@@ -11,12 +11,12 @@ use machine::{Election, Micros, Phase, Timestamp};
 
 use super::words::{span, state, time};
 use crate::notice::cause_words;
-use crate::record::{Header, Record};
+use crate::record::{Header, Record, Start};
 
 use course::{Course, Failover, Row, Span};
 
-/// More Services than this make no page that somebody would read.
-const SERVICES_MOST: usize = 200;
+/// More elections than this make no page that somebody would read.
+const COURSES_MOST: usize = 200;
 
 /// The width of the picture, in its own units.
 const WIDTH: f64 = 1_000.0;
@@ -27,25 +27,37 @@ const WIDTH_LEAST: f64 = 2.0;
 /// Collects what is to be shown.
 pub(super) struct Page {
     budget: Micros,
-    courses: BTreeMap<Arc<str>, Course>,
+    courses: Vec<(Arc<str>, Course)>,
+    /// Where each Service is among them: the last one of its name.
+    places: BTreeMap<Arc<str>, usize>,
     /// Records of Services that found no room.
     left_out: u64,
 }
 
 impl Page {
     pub(super) const fn new(budget: Micros) -> Self {
-        Self { budget, courses: BTreeMap::new(), left_out: 0 }
+        Self { budget, courses: Vec::new(), places: BTreeMap::new(), left_out: 0 }
     }
 
     pub(super) fn start(&mut self, header: &Header, election: &Election) {
-        if self.courses.len() < SERVICES_MOST || self.courses.contains_key(&header.service) {
-            self.courses.entry(header.service.clone()).or_default().start(header, election);
+        let known = self.places.get(&header.service).copied();
+        // A new election is a new story.
+        let known = known.filter(|_| matches!(header.start, Start::Midst(_)));
+        let place = known.unwrap_or(self.courses.len());
+        if known.is_none() {
+            self.places.remove(&header.service);
+            if place == COURSES_MOST {
+                return;
+            }
+            self.courses.push((header.service.clone(), Course::default()));
+            self.places.insert(header.service.clone(), place);
         }
+        self.courses[place].1.start(header, election);
     }
 
     pub(super) fn step(&mut self, service: &Arc<str>, record: &Record, election: &Election) {
-        match self.courses.get_mut(service) {
-            Some(course) => course.step(record, election),
+        match self.places.get(service) {
+            Some(place) => self.courses[*place].1.step(record, election),
             None => self.left_out += 1,
         }
     }
@@ -67,7 +79,7 @@ impl Page {
             push(
                 &mut html,
                 format_args!(
-                    "<p>More than {SERVICES_MOST} Services: {left_out} records of others are not shown.</p>\n"
+                    "<p>More than {COURSES_MOST} elections: {left_out} records of others are not shown.</p>\n"
                 ),
             );
         }

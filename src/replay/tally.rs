@@ -29,7 +29,8 @@ pub(super) struct Tally {
     pub(super) costs: BTreeMap<Option<Cause>, Cost>,
     leader: Option<Pod>,
     outage: Option<Outage>,
-    last: Timestamp,
+    /// When the last step was.
+    pub(super) last: Timestamp,
 }
 
 /// What one cause has cost.
@@ -51,9 +52,8 @@ impl Tally {
     /// The election as it is when it starts to be looked at.
     pub(super) fn start(&mut self, election: &Election) {
         self.end();
-        if election.state().phase() == Phase::Elected {
-            self.leader = election.state().pod().cloned();
-        }
+        let leads = election.state().phase() == Phase::Elected;
+        self.leader = election.state().pod().filter(|_| leads).cloned();
     }
 
     /// One step, and the election after it.

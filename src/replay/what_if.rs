@@ -19,6 +19,9 @@ use super::tally::{Cost, Tallies, Tally};
 use super::words::span;
 use crate::record::{Entry, ReadError, Reader, Record};
 
+/// What follows from the last record within this time still counts.
+const SETTLING: Micros = Micros::from_secs(1);
+
 /// Elections that are told the same facts, and do as they would have.
 pub(super) struct WhatIf<'a> {
     overrides: &'a [Override],
@@ -69,6 +72,7 @@ impl<'a> WhatIf<'a> {
         )?;
         writeln!(out, "{:<40} {:>20} {:>28}", "", "changes of leader", "without a Ready leader")?;
         for (service, course) in &mut self.services {
+            course.settle();
             course.tally.end();
             let Some(before) = recorded.services.get(service) else { continue };
             line(out, service, before.sum(), course.tally.sum())?;
@@ -126,6 +130,7 @@ impl Default for Course {
 
 impl Course {
     fn start(&mut self, election: Election, policy: Policy, answer_time: Micros) {
+        self.settle();
         self.tally.start(&election);
         self.slice = election.published().cloned();
         self.version = self.slice.as_ref().map_or(Version(0), |slice| slice.version);
@@ -134,6 +139,11 @@ impl Course {
         self.election = election;
         self.policy = Some(policy);
         self.first_order = None;
+    }
+
+    /// What the last facts lead to comes about after the log's end.
+    fn settle(&mut self) {
+        self.until(self.tally.last.plus(SETTLING));
     }
 
     /// A record of the log: its fact, if it is one here, too.
