@@ -116,15 +116,17 @@ pub(crate) struct Order<T> {
     pub(crate) namespace: String,
     /// The request.
     pub(crate) request: Request,
+    /// When it was given.
+    pub(crate) since: Instant,
     /// The span that the API server shall take for the parent of its own.
     pub(crate) parent: Option<Parent>,
 }
 
 impl<T> Order<T> {
-    /// An order that is in nobody's trace.
+    /// An order that is given now and in nobody's trace.
     #[must_use]
-    pub(crate) const fn new(purpose: T, namespace: String, request: Request) -> Self {
-        Self { purpose, namespace, request, parent: None }
+    pub(crate) fn new(purpose: T, namespace: String, request: Request) -> Self {
+        Self { purpose, namespace, request, since: Instant::now(), parent: None }
     }
 }
 
@@ -178,7 +180,7 @@ pub(crate) struct Apply<T> {
     publications: Lane<T>,
     side: Lane<T>,
     later: Lane<T>,
-    notices: VecDeque<(Instant, Order<T>)>,
+    notices: VecDeque<Order<T>>,
     running: JoinSet<Answer<T>>,
     /// Answers to what was not sent.
     dropped: VecDeque<Answer<T>>,
@@ -186,7 +188,7 @@ pub(crate) struct Apply<T> {
 
 struct Lane<T> {
     in_flight: usize,
-    waiting: VecDeque<(Instant, Order<T>)>,
+    waiting: VecDeque<Order<T>>,
 }
 
 impl<T> Default for Lane<T> {
@@ -216,11 +218,11 @@ impl<T: Send + 'static> Apply<T> {
     pub(crate) fn submit(&mut self, order: Order<T>) {
         let name = order.request.lane();
         if !order.request.is_notice() {
-            self.lane(name).waiting.push_back((Instant::now(), order));
+            self.lane(name).waiting.push_back(order);
         } else if self.notices.len() < NOTICES_WAITING {
-            self.notices.push_back((Instant::now(), order));
+            self.notices.push_back(order);
         } else {
-            self.drop_notice(order);
+            self.refuse(order, Failure::dropped(NOTICES_WAITING));
         }
         self.fill(name);
     }
@@ -262,9 +264,9 @@ impl<T: Send + 'static> Apply<T> {
     /// Starts what waits, as far as there is room.
     fn fill(&mut self, name: LaneName) {
         while self.has_room(name)
-            && let Some((since, order)) = self.next(name)
+            && let Some(order) = self.next(name)
         {
-            self.start(name, since, order);
+            self.start(name, order);
         }
     }
 
@@ -275,7 +277,7 @@ impl<T: Send + 'static> Apply<T> {
             LaneName::Later => {
                 let is_alone = self.publications.in_flight == 0 && self.side.in_flight == 0;
                 let oldest = self.later.waiting.front().or_else(|| self.notices.front());
-                let is_late = oldest.is_some_and(|(since, _)| since.elapsed() >= LATER_PATIENCE);
+                let is_late = oldest.is_some_and(|order| order.since.elapsed() >= LATER_PATIENCE);
                 self.later.in_flight < if is_alone { LATER_IN_FLIGHT } else { usize::from(is_late) }
             }
         }
@@ -290,24 +292,29 @@ impl<T: Send + 'static> Apply<T> {
     }
 
     /// The next order of a lane. Notices come after whatever else its lane has.
-    fn next(&mut self, name: LaneName) -> Option<(Instant, Order<T>)> {
+    fn next(&mut self, name: LaneName) -> Option<Order<T>> {
         let next = self.lane(name).waiting.pop_front();
         if name == LaneName::Later { next.or_else(|| self.notices.pop_front()) } else { next }
     }
 
-    fn drop_notice(&mut self, order: Order<T>) {
-        let Order { purpose, namespace, request, .. } = order;
+    /// Answers an order that is not to be sent, because another replica has done what it asks for.
+    pub(crate) fn supersede(&mut self, order: Order<T>) {
+        self.refuse(order, Failure::superseded());
+    }
+
+    fn refuse(&mut self, order: Order<T>, failure: Failure) {
+        let is_write = order.request.is_write();
+        let Order { purpose, namespace, request, since, .. } = order;
         let (what, resource, lane) = (request.what(), request.resource(), request.lane());
-        let result = Err(Failure::dropped(NOTICES_WAITING));
-        let now = Instant::now();
+        let (result, now) = (Err(failure), Instant::now());
         self.dropped.push_back(Answer {
             purpose,
             namespace,
             what,
             resource,
-            is_write: true,
+            is_write,
             result,
-            ordered: now,
+            ordered: since,
             begun: now,
             ended: now,
             exchange: None,
@@ -315,12 +322,12 @@ impl<T: Send + 'static> Apply<T> {
         });
     }
 
-    fn start(&mut self, lane: LaneName, ordered: Instant, order: Order<T>) {
+    fn start(&mut self, lane: LaneName, order: Order<T>) {
         let (client, dry_run) = (self.client.clone(), self.dry_run);
         let begun = Instant::now();
         self.lane(lane).in_flight += 1;
         self.running.spawn(async move {
-            let Order { purpose, namespace, request, parent } = order;
+            let Order { purpose, namespace, request, since: ordered, parent } = order;
             let (what, resource, is_write) = (request.what(), request.resource(), request.is_write());
             let mut call = Call::new(&client, &namespace, parent);
             let result = if dry_run && is_write {
@@ -403,6 +410,26 @@ impl Request {
         }
     }
 
+    /// The object that it changes, and the version that this was decided on; 0: it is to be made.
+    pub(crate) fn target(&self) -> Option<Target> {
+        match self {
+            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) => Some(Target::of(false, &slice.metadata)),
+            Self::CreateService(service) => Some(Target::of(true, &service.metadata)),
+            Self::PatchService(name, patch) => {
+                let version =
+                    patch["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok());
+                let (name, uid, version) = (name.clone(), String::new(), version.unwrap_or_default());
+                Some(Target { is_service: true, name, uid, version })
+            }
+            Self::Delete(targets) => targets.first().cloned(),
+            Self::ReadSlice(_)
+            | Self::ListSlices(_)
+            | Self::ReadPod(_)
+            | Self::ReadService(_)
+            | Self::Notify(_) => None,
+        }
+    }
+
     const fn is_write(&self) -> bool {
         match self {
             Self::CreateSlice(_)
@@ -450,9 +477,12 @@ impl Request {
             let asked = match failure.kind {
                 Kind::Unknown => Duration::ZERO,
                 Kind::Throttled(asked) => asked,
-                Kind::NotFound | Kind::Conflict | Kind::Exists | Kind::Unreachable | Kind::Refused { .. } => {
-                    return Err(failure);
-                }
+                Kind::NotFound
+                | Kind::Conflict
+                | Kind::Exists
+                | Kind::Unreachable
+                | Kind::Refused { .. }
+                | Kind::Superseded => return Err(failure),
             };
             let Some(pause) = pauses.next() else { return Err(failure) };
             sleep(pause.max(asked)).await;

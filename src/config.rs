@@ -50,7 +50,6 @@ const IGNORED_FLAGS: &[(&str, bool)] = &[
     ("fast-retry-max-attempts", false),
     ("fast-retry-initial-delay-ms", false),
     ("fast-retry-max-delay-ms", false),
-    ("leader-elect", true),
     ("leader-election-namespace", false),
     ("enable-leader-groups", true),
     ("zap-devel", true),
@@ -143,6 +142,7 @@ impl ReplayArgs {
 
 /// Settings of the controller.
 #[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "a command line has switches")]
 pub struct RunArgs {
     /// Watch only this namespace; repeat it, or separate by commas. None: all namespaces
     #[arg(long = "namespace", short = 'n', env = "ZEN_LEAD_NAMESPACE", value_name = "NAME", value_delimiter = ',', value_parser = namespace_name)]
@@ -181,6 +181,10 @@ pub struct RunArgs {
     /// Where to serve /healthz and /readyz; `:PORT` means all addresses, `0` switches it off
     #[arg(long, env = "ZEN_LEAD_HEALTH_PROBE_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8081")]
     pub health_probe_bind_address: BindAddress,
+
+    /// Agree with other replicas who acts first, by a Lease in the installation's namespace. `false`: there are none
+    #[arg(long, env = "ZEN_LEAD_LEADER_ELECT", value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    pub leader_elect: bool,
 
     /// Name of the Lease by which replicas agree who acts first
     #[arg(long, env = "ZEN_LEAD_LEADER_ELECTION_ID", value_name = "NAME", default_value = "zen-lead-controller-leader-election", value_parser = object_name)]
@@ -552,21 +556,18 @@ mod tests {
     #[test]
     fn tuning_flags_are_dropped_with_their_values_and_named_once() {
         let run = run(
-            "--qps 50 --burst=100 --leader-elect --enable-leader-pod-cache=true --qps=60 --retry-max-delay 5s --namespace shop",
+            "--qps 50 --burst=100 --zap-devel --enable-leader-pod-cache=true --qps=60 --retry-max-delay 5s --namespace shop",
         );
-        assert_eq!(
-            run.ignored,
-            ["qps", "burst", "leader-elect", "enable-leader-pod-cache", "retry-max-delay"]
-        );
+        assert_eq!(run.ignored, ["qps", "burst", "zap-devel", "enable-leader-pod-cache", "retry-max-delay"]);
         assert_eq!(run.namespaces, ["shop"]);
         let warning = run.ignored_warning().unwrap();
-        assert!(warning.contains("--qps, --burst, --leader-elect"), "{warning}");
+        assert!(warning.contains("--qps, --burst, --zap-devel"), "{warning}");
     }
 
     #[test]
     fn a_boolean_tuning_flag_does_not_eat_the_next_flag_or_word() {
-        assert_eq!(run("--leader-elect --namespace shop").namespaces, ["shop"]);
-        assert_eq!(parse("--leader-elect shop").unwrap_err().exit_code(), 2);
+        assert_eq!(run("--zap-devel --namespace shop").namespaces, ["shop"]);
+        assert_eq!(parse("--zap-devel shop").unwrap_err().exit_code(), 2);
     }
 
     #[test]
@@ -617,6 +618,7 @@ mod tests {
         assert!(run("--dry-run").dry_run);
         assert!(run("--dry-run=true").dry_run);
         assert!(!run("--dry-run=false").dry_run);
+        assert!(run("-leader-elect").leader_elect && !run("--leader-elect=false").leader_elect);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod failures;
 mod gate;
+mod held;
 mod leftovers;
 mod measures;
 mod pods;
@@ -23,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use self::failures::Failures;
+use self::held::Held;
 use self::leftovers::{Leftover, Unswept};
 use self::report::Moved;
 use crate::apply::{Answer, Apply, Order, Parent, Reply, Request};
@@ -59,6 +61,8 @@ pub(crate) enum Feed {
     Slices(usize, Change<SliceLite>),
     /// A watch works again after it did not.
     Reconnected,
+    /// This replica holds the Lease from now on, or no longer.
+    Lease(bool),
 }
 
 impl From<(usize, Change<PodLite>)> for Feed {
@@ -161,6 +165,8 @@ pub(crate) struct Driver {
     is_armed: bool,
     /// The API server did not answer the last request.
     is_cut_off: bool,
+    /// What we would write, if no other replica does.
+    held: Held,
     /// Sources that cannot have a leader and were told so, by UID.
     invalid: HashSet<String>,
     /// What could not be removed yet.
@@ -195,10 +201,19 @@ impl Driver {
             knows_services: false,
             is_armed: false,
             is_cut_off: false,
+            held: Held::new(),
             invalid: HashSet::new(),
             unswept: Unswept::default(),
             failures: Failures::default(),
         }
+    }
+
+    /// The same, but other replicas are given their chance until [`Feed::Lease`] says that this one acts first.
+    #[must_use]
+    pub(crate) fn waiting_for_the_lease(mut self) -> Self {
+        self.held.acts_first = false;
+        self.metrics.act_first(false);
+        self
     }
 
     /// Decides until `shutdown`; then lets the writes in flight finish. The feed is handed back, for the watches
@@ -229,6 +244,7 @@ impl Driver {
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
                 _ = strays.tick() => self.look_for_strays(),
                 () = self.unswept.is_due() => self.sweep_again(),
+                () = self.held.is_due() => self.release_due(),
             }
         }
         self.finish().await;
@@ -262,6 +278,7 @@ impl Driver {
             Feed::Services(watch, change) => self.services(watch % watches, change),
             Feed::Slices(watch, change) => self.slices(watch % watches, change),
             Feed::Reconnected => self.server_back(),
+            Feed::Lease(is_held) => self.lease(is_held),
         }
     }
 
@@ -290,6 +307,7 @@ impl Driver {
             at,
             clock: self.clock,
             identity: &self.identity,
+            acts_first: self.held.acts_first,
             tracer: self.tracer.as_ref(),
             budget: self.budget,
             pods: &space.pods,
@@ -372,7 +390,8 @@ impl Driver {
             .zip(self.tracer.as_ref())
             .and_then(|(ids, tracer)| Some(Parent { trace: ids.trace, span: tracer.propagated()? }));
         let purpose = Purpose::Of(key.clone(), generation, errand);
-        self.apply.submit(Order { purpose, namespace: key.namespace.to_string(), request, parent });
+        let order = Order::new(purpose, key.namespace.to_string(), request);
+        self.give(Order { parent, ..order });
     }
 
     fn send_notice(&mut self, notice: &Notice, regarding: &Regarding) {

@@ -353,4 +353,6 @@ const fn place(phase: Phase) -> usize {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Unknown,
     /// It did not happen: 401, 403, 503.
     Unreachable,
+    /// It was not sent: another replica has done it.
+    Superseded,
     /// It will never happen: 400, 413, 422, or the namespace terminates.
     Refused {
         /// The endpoints of a slice are what the server objects to.
@@ -55,6 +57,12 @@ impl Failure {
     pub(crate) fn dropped(waiting: usize) -> Self {
         let words = format!("not sent, since {waiting} were waiting").into();
         Self { kind: Kind::Refused { endpoint: false }, words, is_general: false }
+    }
+
+    /// It was not even sent: another replica was seen to have done it.
+    #[must_use]
+    pub(crate) fn superseded() -> Self {
+        Self { kind: Kind::Superseded, words: "done by another replica".into(), is_general: false }
     }
 
     /// Classifies what the client reports.
@@ -85,6 +93,7 @@ impl Failure {
             }
             Kind::Unknown => Outcome::Unknown,
             Kind::Unreachable => Outcome::Unreachable,
+            Kind::Superseded => Outcome::Superseded,
             Kind::Refused { endpoint } => Outcome::Refused { endpoint, words: self.words.clone() },
         }
     }
@@ -99,6 +108,7 @@ impl Failure {
             Kind::Throttled(_) => "throttled",
             Kind::Unknown => "unknown",
             Kind::Unreachable => "unreachable",
+            Kind::Superseded => "superseded",
             Kind::Refused { .. } => "refused",
         }
     }

@@ -33,7 +33,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -52,6 +52,12 @@ const WATCH_GRACE: Duration = Duration::from_millis(500);
 
 /// A client that has not sent its request head by then is cut off; probes time out long before.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection is ended after this time, between two answers.
+const LIFE: Duration = Duration::from_mins(1);
+
+/// What of an answer was not read by then, after [`LIFE`], is not wanted any more. Prometheus waits 10 s by default.
+const LAST_ANSWER: Duration = Duration::from_secs(30);
 
 /// Connections served at once. Probes and a scraper need a handful; the rest waits.
 const MAX_CONNECTIONS: usize = 64;
@@ -351,8 +357,18 @@ async fn serve_one(stream: TcpStream, routes: Arc<Routes>) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "connection to the health server");
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => Ok(served),
+        () = sleep(LIFE) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(LAST_ANSWER, connection).await
+        }
+    };
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "connection to the health server"),
+        Err(_) => tracing::debug!("an answer of the health server was not read"),
     }
 }
 
@@ -505,6 +521,22 @@ mod tests {
         assert!(answer.contains("content-type: text/plain; charset=utf-8"), "{answer}");
         assert!(answer.contains("\r\n\r\n[+]driver: "), "{answer}");
         server.abort();
+    }
+
+    /// A scraper that hangs in the middle of an answer would keep all of it in memory, 34 MB for 10,000 Services.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_read_an_answer_is_cut_off() {
+        const LONG: usize = 64 << 20;
+        let routes = Routes::new().with("/metrics", |_| ready(text(StatusCode::OK, "x".repeat(LONG))));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let ended = timeout(Duration::from_hours(1), serve_one(stream, Arc::new(routes))).await;
+        assert!(ended.is_ok(), "it is still being served");
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap_or_default();
+        assert!(read.len() < LONG);
     }
 
     #[tokio::test]

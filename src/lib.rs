@@ -16,6 +16,7 @@ mod failover;
 mod failure;
 pub mod health;
 pub mod kinds;
+mod lease;
 mod managed;
 pub mod metrics;
 pub mod names;

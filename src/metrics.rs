@@ -43,9 +43,9 @@ mod table;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
@@ -90,6 +90,8 @@ struct Shared {
     spans_dropped: SpansDropped,
     /// One scrape at a time: the text of ten thousand Services is some 40 MB.
     turn: Arc<Semaphore>,
+    /// How Services stand is this replica's to show.
+    acts_first: AtomicBool,
     /// The length of the last text, so that the next one is not copied as it grows.
     length: AtomicUsize,
 }
@@ -153,6 +155,7 @@ impl Metrics {
             failovers: Failovers::default(),
             spans_dropped: SpansDropped::default(),
             turn: Arc::new(Semaphore::new(1)),
+            acts_first: AtomicBool::new(true),
             length: AtomicUsize::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -223,7 +226,7 @@ impl Metrics {
         trace: Option<TraceId>,
     ) {
         self.counted(key, |counts| counts.failed_over(cause, took));
-        self.shared.failovers.observe(cause, took, phases, trace, self.shared.clock.now());
+        self.shared.failovers.observe(cause, took, phases, trace, SystemTime::now());
     }
 
     /// A write to the API server came to an end.
@@ -239,6 +242,12 @@ impl Metrics {
     /// So many orders wait in this lane.
     pub fn queue_depth(&self, lane: &'static str, depth: usize) {
         self.state().depths.insert(lane, depth);
+    }
+
+    /// Whether this replica shows how Services stand: of several, the one that acts first does, so that a sum counts
+    /// each once.
+    pub fn act_first(&self, acts_first: bool) {
+        self.shared.acts_first.store(acts_first, Relaxed);
     }
 
     /// The counts of dropped spans, for whoever drops them.

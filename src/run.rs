@@ -7,8 +7,9 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Resource};
 use machine::Micros;
 use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::apply::Apply;
@@ -17,6 +18,7 @@ use crate::config::RunArgs;
 use crate::driver::{Driver, Feed, Scope, Telemetry};
 use crate::health::{self, BindError, Health, Routes};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
+use crate::lease::Candidate;
 use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
 use crate::names::{CONTROLLER, LABEL_SLICE_MANAGED_BY};
@@ -79,38 +81,18 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
         replica: args.identity().into(),
     };
     let metrics = Metrics::new(args.metrics_detail, &health, build);
-    let (tracer, exporter) = match trace_settings {
-        Some(settings) => {
-            let started = Exporter::start(
-                settings,
-                &clients.server,
-                args.propagate_to_apiserver,
-                metrics.spans_dropped(),
-            )?;
-            (Some(started.0), Some(started.1))
-        }
-        None => (None, None),
+    let start = |settings| {
+        Exporter::start(settings, &clients.server, args.propagate_to_apiserver, metrics.spans_dropped())
     };
+    let (tracer, exporter) = trace_settings.map(start).transpose()?.unzip();
     let identity = Identity { instance: args.instance().to_string().into(), replica: args.identity().into() };
     info!(
         version = env!("CARGO_PKG_VERSION"), server = clients.server, instance = &*identity.instance,
         replica = &*identity.replica, traces = endpoint, namespaces = ?args.namespaces, dry_run = args.dry_run, "starting"
     );
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    if let Some(listener) = listener {
-        let routes = Routes::new().with_health(&health);
-        tasks.spawn(async move {
-            health::serve(listener, routes).await;
-            "health server"
-        });
-    }
-    if let Some(listener) = metrics_listener {
-        let routes = metrics.with_metrics(Routes::new());
-        tasks.spawn(async move {
-            health::serve(listener, routes).await;
-            "metrics server"
-        });
-    }
+    serve("health server", listener, Routes::new().with_health(&health), &mut tasks);
+    serve("metrics server", metrics_listener, metrics.with_metrics(Routes::new()), &mut tasks);
     let mut shutdown = Box::pin(shutdown);
     if args.exit_on_start_error {
         tokio::select! {
@@ -137,8 +119,10 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     let budget = Micros(u64::try_from(args.failover_budget.as_micros()).unwrap_or(u64::MAX));
     let start_failure = failed_start(health.watches());
     let apply = Apply::new(clients.write.clone(), usize::from(args.max_writes_in_flight), args.dry_run);
-    // A task of its own: what runs inside `block_on` wakes up 50 us later (measured: 88-101 us against 22-52).
+    let (stop_lease, lease) = take_part(&args, &clients, &sink);
     let driver = Driver::new(identity, scope, apply, health, Telemetry { metrics, tracer, budget });
+    let driver = if lease.is_some() { driver.waiting_for_the_lease() } else { driver };
+    // A task of its own: what runs inside `block_on` wakes up 50 us later (measured: 88-101 us against 22-52).
     let mut driver = tokio::spawn(driver.run(feed, shutdown));
     let ended = tokio::select! {
         ended = &mut driver => {
@@ -154,10 +138,50 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
         }
         Some(ended) = tasks.join_next() => Err(Error::TaskEnded(ended.unwrap_or("watch"))),
     };
-    if let Some(exporter) = exporter {
-        exporter.stop(FLUSH).await;
-    }
+    // Dropped, if there is nobody to tell.
+    let _ = stop_lease.send(true);
+    let released = async {
+        if let Some(lease) = lease {
+            let _ = lease.await;
+        }
+    };
+    let flushed = async {
+        if let Some(exporter) = exporter {
+            exporter.stop(FLUSH).await;
+        }
+    };
+    tokio::join!(released, flushed);
     ended
+}
+
+fn serve(
+    name: &'static str,
+    listener: Option<TcpListener>,
+    routes: Routes,
+    tasks: &mut JoinSet<&'static str>,
+) {
+    if let Some(listener) = listener {
+        tasks.spawn(async move {
+            health::serve(listener, routes).await;
+            name
+        });
+    }
+}
+
+/// Takes part in agreeing with other replicas who acts first, unless there shall be none.
+fn take_part(
+    args: &RunArgs,
+    clients: &Clients,
+    sink: &mpsc::Sender<Feed>,
+) -> (tokio::sync::watch::Sender<bool>, Option<JoinHandle<()>>) {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let takes_part = args.leader_elect && !args.dry_run;
+    let lease = takes_part.then(|| {
+        let api = Api::namespaced(clients.write.clone(), &args.instance().namespace);
+        let candidate = Candidate::new(api, args.leader_election_id.clone(), args.identity(), sink.clone());
+        tokio::spawn(candidate.run(stopped))
+    });
+    (stop, lease)
 }
 
 fn unreachable(clients: &Clients, why: String) -> Error {

@@ -32,6 +32,8 @@ use crate::metrics::SpansDropped;
 pub(crate) use export::Exporter;
 pub use export::StartError;
 pub use settings::{Settings, SettingsError};
+#[cfg(test)]
+pub(crate) use spans::{Renderer, count};
 
 /// Failovers that may wait for the collector, about 1.5 KB each. Five hundred leaders lost at once fit.
 const WAITING: usize = 1_024;

@@ -30,6 +30,20 @@ fn role_cluster_role_and_the_table_of_security_md_say_the_same() -> Result<()> {
     Ok(())
 }
 
+/// One object, and nothing that could make or find others.
+#[test]
+fn the_lease_is_the_only_one_that_may_be_touched() -> Result<()> {
+    let documents = documents(&manifest("deploy/base/lease.yaml")?)?;
+    let role = documents.iter().find(|document| document["kind"] == "Role").context("a Role")?;
+    let lease = documents.iter().find(|document| document["kind"] == "Lease").context("a Lease")?;
+    let expected = json!([{
+        "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+        "resourceNames": [lease["metadata"]["name"]], "verbs": ["get", "update"],
+    }]);
+    assert_eq!(role["rules"], expected);
+    Ok(())
+}
+
 /// The rows of SECURITY.md's table.
 fn table() -> Result<BTreeSet<Right>> {
     let text = manifest("SECURITY.md")?;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Account, Namespace, Process, Signal};
+use lab::{Account, Environment, Namespace, Process, Signal};
 use serde::Serialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// One measured thing, and the floor under it from the same run.
 #[derive(Debug, Clone, Serialize)]
@@ -36,6 +38,9 @@ pub struct Figure {
     /// 95 % bootstrap interval of the difference of the medians, ours less the floor's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_difference: Option<(f64, f64)>,
+    /// 95 % bootstrap interval of the ratio of the medians, for samples that come in pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_ratio: Option<(f64, f64)>,
 }
 
 impl Figure {
@@ -55,6 +60,7 @@ impl Figure {
             reads: None,
             cpu_ms: None,
             p50_difference: None,
+            p50_ratio: None,
         }
     }
 
@@ -65,6 +71,14 @@ impl Figure {
         self.floor_max = Some(percentile(&floor_sorted, 1.0));
         self.p50_difference = Some(bootstrap(ours, floor));
         self
+    }
+
+    /// The same for samples of which each was taken beside the floor's of the same number.
+    pub fn beside(self, ours: &[f64], floor: &[f64]) -> Self {
+        let mut figure = self.over(ours, floor);
+        figure.p50_difference = Some(paired(ours, floor, |ours, floor| ours - floor));
+        figure.p50_ratio = Some(paired(ours, floor, |ours, floor| ours / floor));
+        figure
     }
 }
 
@@ -95,31 +109,79 @@ pub fn percentile(sorted: &[f64], p: f64) -> f64 {
 
 /// 95 % interval of the difference of the medians, by 2,000 resamplings with a fixed seed.
 fn bootstrap(ours: &[f64], floor: &[f64]) -> (f64, f64) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut draw = |most: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % (most as u64)).unwrap_or_default()
-    };
-    let mut differences = Vec::with_capacity(2_000);
-    for _ in 0..2_000 {
-        let mut median = |samples: &[f64]| {
-            let mut drawn: Vec<f64> = (0..samples.len()).map(|_| samples[draw(samples.len())]).collect();
-            drawn.sort_by(f64::total_cmp);
-            percentile(&drawn, 0.5)
-        };
-        differences.push(median(ours) - median(floor));
+    let mut draws = Draws::default();
+    interval(|| {
+        let (ours, floor) = (median(ours, &draws.of(ours.len())), median(floor, &draws.of(floor.len())));
+        ours - floor
+    })
+}
+
+/// 95 % interval of what two medians make, when pairs are drawn and not samples: what slowed down both is not told for
+/// a difference.
+fn paired(ours: &[f64], floor: &[f64], make: impl Fn(f64, f64) -> f64) -> (f64, f64) {
+    let mut draws = Draws::default();
+    interval(|| {
+        let pairs = draws.of(ours.len().min(floor.len()));
+        make(median(ours, &pairs), median(floor, &pairs))
+    })
+}
+
+fn interval(mut draw: impl FnMut() -> f64) -> (f64, f64) {
+    let mut drawn: Vec<f64> = (0..2_000).map(|_| draw()).collect();
+    drawn.sort_by(f64::total_cmp);
+    (percentile(&drawn, 0.025), percentile(&drawn, 0.975))
+}
+
+fn median(samples: &[f64], places: &[usize]) -> f64 {
+    let mut drawn: Vec<f64> = places.iter().map(|place| samples[*place]).collect();
+    drawn.sort_by(f64::total_cmp);
+    percentile(&drawn, 0.5)
+}
+
+/// Chance, the same in every run.
+pub struct Draws(u64);
+
+impl Default for Draws {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
     }
-    differences.sort_by(f64::total_cmp);
-    (percentile(&differences, 0.025), percentile(&differences, 0.975))
+}
+
+impl Draws {
+    /// A number below this.
+    pub fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % (most as u64)).unwrap_or_default()
+    }
+
+    /// The numbers below this in an order that chance makes.
+    pub fn order(&mut self, most: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..most).collect();
+        for place in (1..most).rev() {
+            order.swap(place, self.below(place + 1));
+        }
+        order
+    }
+
+    /// As many numbers below this as it says.
+    fn of(&mut self, most: usize) -> Vec<usize> {
+        (0..most).map(|_| self.below(most)).collect()
+    }
 }
 
 /// Prints the figures as a table, and writes them as JSON where `--json FILE` says.
 pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
-    println!("\n{title}: {} cores, {}", cores(), memory());
+    show(title, figures);
+    write_json(figures)
+}
+
+/// Prints the figures as a table.
+pub fn show(title: &str, figures: &[Figure]) {
+    println!("\n{title}: {}", machine());
     println!(
-        "{:<44} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>15} {:>6} {:>6} {:>7}",
+        "{:<44} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>13} {:>15} {:>6} {:>6} {:>7}",
         "",
         "unit",
         "n",
@@ -129,6 +191,7 @@ pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
         "floor p50",
         "floor p99",
         "ratio",
+        "ratio 95%",
         "p50 - floor 95%",
         "writes",
         "reads",
@@ -139,8 +202,9 @@ pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
         let ratio = figure.floor_p50.map(|floor| figure.p50 / floor);
         let difference =
             figure.p50_difference.map_or_else(String::new, |(low, high)| format!("{low:+.2}..{high:+.2}"));
+        let spread = figure.p50_ratio.map_or_else(String::new, |(low, high)| format!("{low:.3}..{high:.3}"));
         println!(
-            "{:<44} {:>4} {:>6} {:>9.2} {:>9.2} {:>9.2} {:>9} {:>9} {:>6} {:>15} {:>6} {:>6} {:>7}",
+            "{:<44} {:>4} {:>6} {:>9.2} {:>9.2} {:>9.2} {:>9} {:>9} {:>6} {:>13} {:>15} {:>6} {:>6} {:>7}",
             figure.name,
             figure.unit,
             figure.n,
@@ -150,17 +214,19 @@ pub fn report(title: &str, figures: &[Figure]) -> Result<()> {
             optional(figure.floor_p50),
             optional(figure.floor_p99),
             optional(ratio),
+            spread,
             difference,
             optional(figure.writes),
             optional(figure.reads),
             optional(figure.cpu_ms),
         );
     }
-    if let Some(file) = argument("--json") {
-        std::fs::write(&file, serde_json::to_vec_pretty(figures)?)
-            .with_context(|| format!("cannot write {file}"))?;
-    }
-    Ok(())
+}
+
+/// Writes figures where `--json FILE` says.
+pub fn write_json(figures: &(impl Serialize + ?Sized)) -> Result<()> {
+    let Some(file) = argument("--json") else { return Ok(()) };
+    std::fs::write(&file, serde_json::to_vec_pretty(figures)?).with_context(|| format!("cannot write {file}"))
 }
 
 /// The value of a `--name VALUE` on the command line.
@@ -176,6 +242,11 @@ pub fn number(name: &str, default: usize) -> Result<usize> {
         .map_or(Ok(default), |text| text.parse().with_context(|| format!("{name} {text}: not a number")))
 }
 
+/// How large the machine is.
+pub fn machine() -> String {
+    format!("{} cores, {}", cores(), memory())
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(0, usize::from)
 }
@@ -184,6 +255,33 @@ fn memory() -> String {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib: Option<u64> = info.split_whitespace().nth(1).and_then(|kib| kib.parse().ok());
     kib.map_or_else(String::new, |kib| format!("{} GiB", kib / 1024 / 1024))
+}
+
+/// What a controller tells of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Telemetry {
+    /// The port on which it serves metrics.
+    pub metrics: Option<u16>,
+    /// Where it sends its traces.
+    pub collector: Option<String>,
+}
+
+/// Processor time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu {
+    /// Of the thread that exports traces.
+    pub export: Duration,
+    /// Of all others.
+    pub rest: Duration,
+}
+
+impl Cpu {
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            export: self.export.saturating_sub(before.export),
+            rest: self.rest.saturating_sub(before.rest),
+        }
+    }
 }
 
 /// The controller as a process.
@@ -199,13 +297,23 @@ impl Controller {
     }
 
     pub fn with_kubeconfig(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::with_telemetry(kubeconfig, &Telemetry::default(), arguments)
+    }
+
+    pub fn with_telemetry(kubeconfig: &Path, telemetry: &Telemetry, arguments: &[&str]) -> Result<Self> {
         let log = kubeconfig.with_extension(format!("{}.log", lab::free_port()?));
-        let mut all = vec!["run", "--metrics-bind-address=0", "--health-probe-bind-address=0"];
-        let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
-        all.push(&kubeconfig);
-        all.extend(arguments);
-        let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
-        let process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_zen-lead")), &all, &log)?;
+        let metrics = telemetry.metrics.map_or_else(|| "0".into(), |port| format!("127.0.0.1:{port}"));
+        let mut all = vec!["run".to_owned(), "--leader-elect=false".into()];
+        all.push("--health-probe-bind-address=0".into());
+        all.push(format!("--metrics-bind-address={metrics}"));
+        all.push(format!("--kubeconfig={}", kubeconfig.display()));
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let mut environment = Environment::default().without("OTEL_");
+        if let Some(collector) = &telemetry.collector {
+            environment = environment.with("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+        }
+        let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
+        let process = Process::spawn_in(&environment, program, &all, &log)?;
         Ok(Self { process: Some(process), log })
     }
 
@@ -229,12 +337,22 @@ impl Controller {
 
     /// Its processor time so far.
     pub fn cpu(&self) -> Result<Duration> {
-        let mut total = 0;
+        let Cpu { export, rest } = self.cpu_by_thread()?;
+        Ok(export + rest)
+    }
+
+    /// Its processor time so far, the exporter's apart.
+    pub fn cpu_by_thread(&self) -> Result<Cpu> {
+        let mut cpu = Cpu::default();
         for task in std::fs::read_dir(format!("/proc/{}/task", self.pid()?))? {
-            let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            total += text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or_default();
+            let task = task?.path();
+            // A thread may end meanwhile.
+            let read = |file: &str| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+            let nanos = read("schedstat").split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+            let took = Duration::from_nanos(nanos.unwrap_or_default());
+            *(if read("comm").trim() == "traces" { &mut cpu.export } else { &mut cpu.rest }) += took;
         }
-        Ok(Duration::from_nanos(total))
+        Ok(cpu)
     }
 
     /// Its resident memory in MiB: now, and at its peak.
@@ -254,6 +372,16 @@ impl Controller {
         process.signal(Signal::TERM)?;
         process.end(Duration::from_secs(10))
     }
+}
+
+/// What a controller serves at `/metrics` on this port.
+pub async fn scrape(port: u16) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "a scrape was answered with:\n{answer}");
+    Ok(answer)
 }
 
 /// An account with the shipped ClusterRole, in a namespace of its own.

@@ -217,6 +217,12 @@ impl Election {
         &self.facts.policy
     }
 
+    /// Whether who leads, or is to lead, may go on with it as far as is known.
+    #[must_use]
+    pub fn is_leader_fit(&self) -> bool {
+        self.state().pod().is_some_and(|pod| self.facts.is_fit(pod))
+    }
+
     /// How many members could be chosen now.
     #[must_use]
     pub fn eligible(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use machine::{Member, Version};
+use machine::{Event, Member, Version};
 use tracing::{info, warn};
 
 use super::Driver;
@@ -92,6 +92,12 @@ impl Driver {
         let led: usize = spaces.clone().map(Namespace::led).sum();
         let pods: usize = spaces.clone().map(|space| space.pods.len()).sum();
         info!(services, led, pods, "armed: all lists are in");
+        self.sweep_all();
+    }
+
+    /// Removes what is ours and nobody asks for.
+    pub(super) fn sweep_all(&mut self) {
+        let spaces = self.world.namespaces.values();
         let generated: Vec<_> = spaces
             .clone()
             .flat_map(|space| space.services.iter().map(|(name, fact)| (space.key(name), fact)))
@@ -144,8 +150,10 @@ impl Driver {
     fn begin_with(&mut self, key: &Key, members: Vec<Member>) {
         let at = self.clock.now();
         let horizon = self.horizon(&key.namespace);
+        let acts_first = self.held.acts_first;
         self.with(key, |managed, cx, out| {
             if !managed.is_synced() {
+                out.events.extend((!acts_first).then_some(Event::LeaseLost));
                 out.events.extend(managed.wishes());
                 let rows = members.iter().filter_map(|member| cx.row(&member.pod));
                 let unclear = rows.flat_map(|row| unclear_settings(None, row, &managed.view, &managed.view));

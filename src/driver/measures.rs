@@ -9,8 +9,16 @@ use crate::failover::Failover;
 impl Driver {
     /// A call to the API server has come to an end.
     pub(super) fn measure_call(&self, answer: &Answer<Purpose>) {
-        self.metrics.called(answer.what, answer.ended - answer.begun);
-        if answer.is_write {
+        if answer.outcome() == "superseded" {
+            // Nothing was asked of the API server.
+            return;
+        }
+        // What a dry run pretends was not sent, nor was a notice that found no room; only the latter is a loss.
+        let was_sent = answer.exchange.is_some();
+        if was_sent {
+            self.metrics.called(answer.what, answer.ended - answer.begun);
+        }
+        if answer.is_write && (was_sent || answer.result.is_err()) {
             self.metrics.wrote(answer.resource, answer.outcome());
         }
         if let (Purpose::Of(key, ..), Err(failure)) = (&answer.purpose, &answer.result) {

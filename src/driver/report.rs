@@ -90,6 +90,9 @@ impl Driver {
         let Some(managed) = space.managed.get_mut(&key.name) else { return };
         let regarding = managed.regarding();
         let Some(failover) = managed.journal.overdue(at).cloned() else { return };
+        if !self.held.acts_first {
+            return;
+        }
         self.over_budget(&failover, &regarding);
     }
 

@@ -83,6 +83,7 @@ impl Driver {
         if !self.knows_services {
             return;
         }
+        let version = fact.version().0;
         let service = fact.kept().and_then(Kept::read);
         self.leader_service_seen(key, &fact, service.as_ref());
         match (fact, service) {
@@ -90,6 +91,7 @@ impl Driver {
             (ServiceFact::Source(_), Some(service)) => self.source_seen(key, &service),
             (ServiceFact::Plain(_) | ServiceFact::Source(_), _) => self.leave(key, Event::OptedOut),
         }
+        self.superseded(true, key, version);
     }
 
     fn service_gone(&mut self, key: &Key, seen: Option<Version>) {

@@ -78,9 +78,13 @@ impl Driver {
             self.sweep_slice(&key.namespace, &key.name);
         }
         let Some(slice) = slice.read() else { return };
+        if annotation(&slice, annotations::TERM_BY).is_some_and(|by| *by != *self.identity.replica) {
+            self.held.progressed();
+        }
         for source in concerned {
             self.with(&source, |managed, cx, out| managed.slice_seen(&slice, cx, out));
         }
+        self.superseded(false, key, version(&slice.metadata).0);
     }
 
     fn slice_gone(&mut self, key: &Key, last: &SliceLite) {
@@ -121,6 +125,9 @@ impl Driver {
         if !space.leader_of(name).is_empty() || !self.is_abandoned(space, &service.metadata, name) {
             return;
         }
+        if !self.held.acts_first {
+            return;
+        }
         let target = Target::of(true, &service.metadata);
         info!(namespace, service = name, "removing a leader Service that no Service asks for");
         self.apply.submit(sweep(namespace, target));
@@ -132,6 +139,9 @@ impl Driver {
         let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SERVICE_NAME));
         let is_asked_for = self.is_asked_for(namespace, name);
         if is_asked_for || !self.is_abandoned(space, &slice.metadata, service.map_or(name, String::as_str)) {
+            return;
+        }
+        if !self.held.acts_first {
             return;
         }
         let target = Target::of(false, &slice.metadata);
@@ -179,6 +189,9 @@ impl Driver {
 
     /// Slices of others under the leader Services' names.
     pub(super) fn look_for_strays(&mut self) {
+        if !self.held.acts_first {
+            return;
+        }
         let managed = self.world.namespaces.values().flat_map(|space| space.managed.values());
         let looks: Vec<_> = managed
             .map(|managed| (managed.key.clone(), managed.generation, managed.look_for_strays()))
@@ -187,4 +200,8 @@ impl Driver {
             self.submit(&key, generation, errand, request, None);
         }
     }
+}
+
+fn annotation<'a>(slice: &'a SliceLite, name: &str) -> Option<&'a String> {
+    slice.metadata.annotations.as_ref()?.get(name)
 }

@@ -14,9 +14,9 @@ const LOOKUPS: usize = 4;
 pub(crate) struct Journal {
     /// The one under way.
     open: Option<Box<Failover>>,
-    /// One that is over, but for the answer to its write: the watch was quicker.
-    closing: Option<Box<Failover>>,
-    /// The write that is on its way.
+    /// One that is over, but for the answer to its write.
+    closing: Option<Box<Closing>>,
+    /// The last write, if it was not answered yet.
     writing: Option<OrderId>,
     /// Reads since something was last decided: what is decided upon them began when they were ordered.
     lookups: Vec<Call>,
@@ -26,6 +26,16 @@ pub(crate) struct Journal {
     lost: Option<Ids>,
     /// Counts the election's steps.
     seq: u64,
+    /// Another replica acts first: what nobody has written is its to tell.
+    is_second: bool,
+}
+
+/// The watch was quicker than the answer. It is also quick enough for the next write to be ordered before that.
+#[derive(Debug)]
+struct Closing {
+    failover: Failover,
+    /// The last write that is part of it.
+    last: OrderId,
 }
 
 /// One step of the election.
@@ -59,6 +69,7 @@ impl Journal {
     /// Takes note of a step; failovers that are over with it are added to `over`.
     pub(crate) fn follow(&mut self, seen: &Seen<'_>, over: &mut Vec<Failover>) -> Followed {
         self.seq += 1;
+        self.is_second = !seen.cx.acts_first;
         let followed = if let Some(transition) = seen.transition {
             self.moved(transition, seen, over)
         } else {
@@ -68,7 +79,8 @@ impl Journal {
             }
             Followed::default()
         };
-        if is_lookup(seen.event) {
+        // A read that came to nothing is no part of what is decided later, for another reason.
+        if is_lookup(seen.event) || !self.lookups.is_empty() && seen.election.is_settled() {
             self.lookups.clear();
         }
         followed
@@ -87,13 +99,13 @@ impl Journal {
                 let is_kept = before.is_some_and(|before| Some(&before.pod) == to_pod.as_ref());
                 if let Some(open) = &mut self.open {
                     open.after.clone_from(&who);
-                    open.epoch = seen.election.state().epoch();
                 }
+                let is_ours = seen.election.published().is_some_and(|published| published.ours);
                 self.leader.clone_from(&who);
                 Some(match cause {
                     _ if is_kept => Outcome::Kept,
                     Cause::Adopted if seen.is_foreign => Outcome::Adopted,
-                    Cause::Adopted => Outcome::Superseded,
+                    Cause::Adopted if !is_ours => Outcome::Superseded,
                     _ => Outcome::Elected,
                 })
             }
@@ -105,6 +117,7 @@ impl Journal {
             Phase::Draining | Phase::Reelecting => None,
         };
         if let Some(open) = &mut self.open {
+            open.epoch = seen.election.state().epoch().or(open.epoch);
             if *to == Phase::Elected {
                 open.leave(at);
                 // Found, or fit again: nobody was chosen whose cause would say more.
@@ -129,9 +142,10 @@ impl Journal {
         let lookups = if is_answer { std::mem::take(&mut self.lookups) } else { Vec::new() };
         let before = match transition.from {
             // A candidate that nobody acknowledged led nobody.
-            Phase::Leaderless | Phase::Reelecting => None,
-            Phase::Elected | Phase::Draining => transition.from_pod.as_ref().map(|pod| self.who(pod, cx)),
+            Phase::Leaderless | Phase::Reelecting => found(seen.event),
+            Phase::Elected | Phase::Draining => transition.from_pod.as_ref(),
         };
+        let before = before.map(|pod| self.who(pod, cx));
         let begun = lookups.first().map_or(cx.at, |first| first.ordered);
         let ids = cx.tracer.and_then(Tracer::begin);
         let mut failover = Failover {
@@ -157,7 +171,7 @@ impl Journal {
                 &member.pod
             }
             // It happened while nobody watched.
-            Event::Synced { .. } => transition.from_pod.as_ref()?,
+            Event::Synced { .. } => found(seen.event).or(transition.from_pod.as_ref())?,
             _ => return None,
         };
         let row = seen.cx.row(pod)?;
@@ -182,14 +196,22 @@ impl Journal {
         self.writing = Some(id);
     }
 
+    /// Whether an answer to a publication is still to come.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// A call was answered. To be told before the election is.
     pub(crate) fn called(&mut self, call: Call, over: &mut Vec<Failover>) {
         let is_write = call.purpose == Purpose::Publish;
-        if is_write && self.writing == Some(call.id) {
-            self.writing = None;
-            if let Some(mut closing) = self.closing.take() {
-                closing.calls.push(call);
-                over.push(*closing);
+        if is_write {
+            self.writing.take_if(|last| *last == call.id);
+            if let Some(closing) = self.closing.as_mut().filter(|closing| call.id.0 <= closing.last.0) {
+                let is_last = call.id == closing.last;
+                closing.failover.calls.push(call);
+                if is_last {
+                    self.closed(over);
+                }
                 return;
             }
         }
@@ -205,12 +227,28 @@ impl Journal {
         open.leave(at);
         open.outcome = outcome;
         self.lost = if outcome.is_failure() { open.ids } else { None };
-        over.extend(self.closing.take().map(|closing| *closing));
-        if self.writing.is_some() {
-            self.closing = Some(open);
-        } else {
-            over.push(*open);
+        self.closed(over);
+        match self.writing {
+            Some(last) => self.closing = Some(Box::new(Closing { failover: *open, last })),
+            None => over.push(self.told_by_one(*open)),
         }
+    }
+
+    /// Every replica sees how it ends; the one that has written that tells, or else the one that acts first. (A term
+    /// says who wrote it.)
+    fn told_by_one(&self, mut failover: Failover) -> Failover {
+        let is_written = |call: &Call| call.purpose == Purpose::Publish && call.outcome == "ok";
+        let is_ours = failover.outcome == Outcome::Elected || failover.calls.last().is_some_and(is_written);
+        if self.is_second && !is_ours {
+            failover.outcome = Outcome::Superseded;
+        }
+        failover
+    }
+
+    /// What was still waited for, if anything, is waited for no longer.
+    fn closed(&mut self, over: &mut Vec<Failover>) {
+        let closing = self.closing.take().map(|closing| self.told_by_one(closing.failover));
+        over.extend(closing);
     }
 
     /// Everything ends here: the Service is managed no longer, or the controller stops.
@@ -218,7 +256,7 @@ impl Journal {
         let mut over = Vec::new();
         self.writing = None;
         self.close(outcome, at, &mut over);
-        over.extend(self.closing.take().map(|closing| *closing));
+        self.closed(&mut over);
         over
     }
 
@@ -246,6 +284,12 @@ impl Journal {
 fn is_failover(transition: &Transition, event: &Event) -> bool {
     let is_found = matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted;
     !is_found && transition.cause != Cause::Removal
+}
+
+/// Who is found published when an election begins: who led until nobody watched.
+fn found(event: &Event) -> Option<&Pod> {
+    let Event::Synced { standing, .. } = event else { return None };
+    standing.published.as_ref()?.leader.as_ref()
 }
 
 const fn is_lookup(event: &Event) -> bool {

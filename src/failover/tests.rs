@@ -1,10 +1,12 @@
 use machine::{
-    Cause, Departure, Effect, Election, Endpoint, Event, Member, Micros, OrderId, Phase, Pod, Policy, Reach,
-    Standing, Timestamp, Version,
+    Cause, Departure, Effect, Election, Endpoint, Epoch, Event, Failback, Member, Micros, OrderId, Phase,
+    Pod, Policy, Publication, Reach, Shown, Standing, Timestamp, Version,
 };
+use serde_json::json;
 
 use super::{Call, Failover, Journal, Outcome, Purpose, Seen};
 use crate::clock::Clock;
+use crate::kinds::fixtures::row;
 use crate::managed::{Identity, Key, Surroundings};
 use crate::world::Pods;
 
@@ -15,6 +17,9 @@ struct Run {
     clock: Clock,
     now: u64,
     open: Option<OrderId>,
+    /// The last read that was ordered, of the slice or a pod, and when.
+    read: Option<(OrderId, Timestamp)>,
+    pods: Pods,
     over: Vec<Failover>,
 }
 
@@ -38,19 +43,35 @@ fn member(name: &str, version: u64, ready: bool) -> Member {
     }
 }
 
+/// What a slice says by which this pod leads.
+fn publication(leader: &str, epoch: Epoch, version: u64) -> Publication {
+    let shown = Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
+    let (version, leader, handled) = (Version(version), Some(pod(leader)), None);
+    Publication { version, leader, epoch: Some(epoch), shown, handled, intact: true, ours: true }
+}
+
 impl Run {
-    /// `a` leads, `b` could.
-    fn led() -> Self {
-        let clock = Clock::start();
-        let mut run = Self {
-            election: Election::new(Policy::default()),
+    /// Nothing is known yet.
+    fn new(policy: Policy) -> Self {
+        Self {
+            election: Election::new(policy),
             journal: Journal::default(),
-            clock,
+            clock: Clock::start(),
             now: 0,
             open: None,
+            read: None,
+            pods: Pods::new(),
             over: Vec::new(),
-        };
-        let members = vec![member("a", 1, true), member("b", 2, true)];
+        }
+    }
+
+    /// `a` leads, `b` could.
+    fn led() -> Self {
+        Self::led_by_first_of(Policy::default(), vec![member("a", 1, true), member("b", 2, true)])
+    }
+
+    fn led_by_first_of(policy: Policy, members: Vec<Member>) -> Self {
+        let mut run = Self::new(policy);
         run.tell(Event::Synced {
             members,
             standing: Standing { horizon: Version(3), ..Standing::default() },
@@ -78,9 +99,10 @@ impl Run {
             at,
             clock: self.clock,
             identity: &identity,
+            acts_first: true,
             tracer: None,
             budget: Micros::from_secs(5),
-            pods: &Pods::new(),
+            pods: &self.pods,
             horizon: Version(1),
         };
         let seen = Seen {
@@ -94,9 +116,13 @@ impl Run {
         };
         self.journal.follow(&seen, &mut self.over);
         for effect in &step.effects {
-            if let Effect::Publish { id, .. } = effect {
-                self.journal.writes(*id);
-                self.open = Some(*id);
+            match effect {
+                Effect::Publish { id, .. } => {
+                    self.journal.writes(*id);
+                    self.open = Some(*id);
+                }
+                Effect::Read { id } | Effect::Confirm { id, .. } => self.read = Some((*id, at)),
+                Effect::Mirror { .. } | Effect::Notify { .. } | Effect::Remove { .. } => {}
             }
         }
     }
@@ -118,6 +144,15 @@ impl Run {
         id
     }
 
+    /// The open read's answer, for the journal.
+    fn looked(&mut self, purpose: Purpose) -> OrderId {
+        let (id, ordered) = self.read.take().expect("a read is open");
+        let ended = self.at();
+        let call = Call { id, purpose, ordered, begun: ordered, ended, http: None, outcome: "ok" };
+        self.journal.called(call, &mut self.over);
+        id
+    }
+
     fn published(&mut self, version: u64) {
         let id = self.call();
         self.tell(Event::Published { id, version: Version(version) });
@@ -126,15 +161,7 @@ impl Run {
     /// The open write, as the watch shows it before its answer.
     fn echoed(&mut self, leader: &str, version: u64) {
         let epoch = self.election.state().epoch();
-        let published = machine::Publication {
-            version: Version(version),
-            leader: Some(pod(leader)),
-            epoch,
-            shown: machine::Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 }),
-            handled: None,
-            intact: true,
-            ours: true,
-        };
+        let published = publication(leader, epoch.expect("a term"), version);
         self.tell(Event::PublicationObserved { published: Some(published), horizon: Version(1), by: None });
     }
 }
@@ -203,17 +230,8 @@ fn what_takes_too_long_is_told_once_and_while_it_goes_on() {
 fn what_another_replica_wrote_is_its_failover() {
     let mut run = Run::led();
     run.tell(Event::PodUnready { member: member("a", 11, false) });
-    let (epoch, ours) = (run.election.state().epoch(), false);
-    let shown = machine::Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
-    let published = machine::Publication {
-        version: Version(12),
-        leader: Some(pod("b")),
-        epoch,
-        shown,
-        handled: None,
-        intact: true,
-        ours,
-    };
+    let epoch = run.election.state().epoch().expect("a term");
+    let published = Publication { ours: false, ..publication("b", epoch, 12) };
     run.tell(Event::PublicationObserved { published: Some(published), horizon: Version(1), by: None });
     let id = run.open.expect("our write is on its way");
     run.call();
@@ -249,4 +267,87 @@ fn a_loss_that_is_healed_before_it_was_published_is_one_story() {
     assert_eq!(stories, [(Outcome::Kept, 2)]);
     let phases: Vec<_> = run.over[0].phases().map(|(phase, _)| phase).collect();
     assert_eq!(phases, [Phase::Leaderless, Phase::Reelecting]);
+}
+
+/// While the controller was down, the leader was lost: the slice still says who that was.
+#[test]
+fn a_leader_that_was_lost_while_nobody_watched_is_known_by_the_slice() {
+    let mut run = Run::new(Policy::default());
+    let a = row(&json!({
+        "metadata": { "name": "a", "uid": "a-uid" },
+        "status": { "conditions": [{ "type": "Ready", "status": "False", "lastTransitionTime": "2025-11-20T09:00:00Z" }] },
+    }));
+    run.pods.insert(a.pod.clone().into(), a);
+    let standing = Standing {
+        published: Some(publication("a", Epoch(7), 5)),
+        horizon: Version(10),
+        ..Standing::default()
+    };
+    let members = vec![member("a", 9, false), member("b", 2, true)];
+    run.tell(Event::Synced { members, standing });
+    run.published(11);
+    let [failover] = &run.over[..] else { panic!("{:?}", run.over) };
+    assert_eq!((failover.cause, failover.outcome), (Cause::Unready, Outcome::Elected));
+    let before = failover.before.as_ref().expect("it is published");
+    assert_eq!((before.pod.name(), before.node.as_deref()), ("a", Some("node-7")));
+    let trigger = failover.trigger.as_ref().expect("the pod says when");
+    assert_eq!((trigger.who.pod.name(), trigger.at), ("a", Timestamp::from_secs(1_763_629_200)));
+}
+
+#[test]
+fn a_leader_that_was_found_unready_and_is_fit_again_is_kept() {
+    let policy = Policy { failover_min_delay: Micros::from_secs(3_000_000_000), ..Policy::default() };
+    let mut run = Run::new(policy);
+    let standing = Standing {
+        published: Some(publication("a", Epoch(7), 5)),
+        horizon: Version(10),
+        ..Standing::default()
+    };
+    run.tell(Event::Synced { members: vec![member("a", 9, false), member("b", 2, true)], standing });
+    assert_eq!(run.election.state().phase(), Phase::Draining);
+    run.tell(Event::PodReady { member: member("a", 11, true) });
+    let outcomes: Vec<_> = run.over.iter().map(|failover| failover.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Kept]);
+}
+
+/// A read that came to nothing has nothing to do with what is decided hours later.
+#[test]
+fn a_failover_does_not_begin_with_a_read_of_the_day_before() {
+    let policy = Policy { failback: Failback::After(Micros::ZERO), ..Policy::default() };
+    let mut run = Run::led_by_first_of(policy, vec![member("a", 1, true), member("b", 2, true)]);
+    run.tell(Event::PodChanged { member: Member { priority: 5, ..member("b", 11, true) } });
+    let id = run.looked(Purpose::Confirm);
+    run.tell(Event::ConfirmFailed { id });
+    run.tell(Event::PodUnready { member: member("a", 12, false) });
+    run.published(13);
+    run.read = None;
+    run.now += 86_400_000;
+    run.tell(Event::PodReady { member: Member { priority: 9, ..member("a", 14, true) } });
+    let id = run.looked(Purpose::Confirm);
+    let asked_again = Member { priority: 9, ..member("a", 14, true) };
+    run.tell(Event::Confirmed { id, member: Some(asked_again), exists: true });
+    run.published(15);
+    let causes: Vec<_> = run.over.iter().map(|failover| failover.cause).collect();
+    assert_eq!(causes, [Cause::Unready, Cause::Failback]);
+    assert!(run.over[1].took() < Micros::from_secs(60), "{:?}", run.over[1].took());
+}
+
+/// The answer to a write was lost, and by the time a read finds it done another candidate had been chosen.
+#[test]
+fn a_term_of_ours_that_is_found_late_is_our_failover() {
+    let members = ["a", "b", "c"].map(|name| member(name, 1, true));
+    let mut run = Run::led_by_first_of(Policy::default(), members.into());
+    run.tell(Event::PodUnready { member: member("a", 11, false) });
+    let (id, epoch) = (run.call(), run.election.state().epoch().expect("a term"));
+    run.tell(Event::PublishFailed { id, outcome: machine::Outcome::Unknown });
+    run.tell(Event::PodUnready { member: member("b", 12, false) });
+    assert_eq!(run.election.state().pod(), Some(&pod("c")));
+    assert_eq!(run.journal.open().and_then(|open| open.epoch), run.election.state().epoch());
+    run.tell(Event::PodReady { member: member("b", 13, true) });
+    let id = run.looked(Purpose::Read);
+    let published = Some(publication("b", epoch, 14));
+    run.tell(Event::ReadDone { id, published, horizon: Version(20) });
+    let [failover] = &run.over[..] else { panic!("{:?}", run.over) };
+    assert_eq!(failover.after.as_ref().map(|who| who.pod.name()), Some("b"));
+    assert_eq!((failover.cause, failover.outcome), (Cause::Unready, Outcome::Elected));
 }

@@ -84,6 +84,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) clock: Clock,
     /// Who we are.
     pub(crate) identity: &'a Identity,
+    /// No other replica acts first.
+    pub(crate) acts_first: bool,
     /// What makes traces, if somebody wants them.
     pub(crate) tracer: Option<&'a Tracer>,
     /// What a failover may take, unless the Service says something else.

@@ -48,6 +48,13 @@ impl LeaderService {
         self.observed.as_ref().map(|seen| &*seen.uid)
     }
 
+    /// What it mirrored so far is no longer wanted here: another replica mirrors from now on, and the two would undo
+    /// each other's work. The order that was not carried out yet.
+    fn stop_mirroring(&mut self) -> Option<OrderId> {
+        self.mirror = None;
+        self.mirror_order.take()
+    }
+
     /// Whatever is seen next is true, however old.
     pub(super) fn distrust(&mut self) {
         if let Some(mut service) = self.read() {
@@ -63,6 +70,11 @@ impl LeaderService {
 }
 
 impl Managed {
+    /// Another replica tells from now on who leads.
+    pub(crate) fn stop_mirroring(&mut self, out: &mut Outcome) {
+        out.events.extend(self.service.stop_mirroring().map(|id| Event::MirrorFailed { id }));
+    }
+
     pub(super) fn tend_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
         let service = &self.service;
         if !service.is_due || service.open || service.obstruction.is_some() || !service.pace.is_over(cx.at) {
@@ -193,7 +205,7 @@ impl Managed {
                     self.service.former_ips.clear();
                 }
                 self.service.pace.fail(cx.at);
-                if matches!(failure.kind, Kind::NotFound | Kind::Conflict) {
+                if matches!(failure.kind, Kind::NotFound | Kind::Conflict | Kind::Superseded) {
                     // The watch shows what became of it.
                 } else {
                     tracing::warn!(service = %self.key, leader_service = %self.leader_service,

@@ -18,7 +18,10 @@ impl Managed {
             leader_since: leader.and(self.led_since),
             leader_created: leader.and_then(|leader| cx.row(leader)).map(crate::rows::PodRow::created),
             available: u32::try_from(self.election.eligible()).unwrap_or(u32::MAX),
-            is_stable: phase == Phase::Elected && self.election.is_acknowledged(),
+            // A pause keeps one that is not fit.
+            is_stable: phase == Phase::Elected
+                && self.election.is_leader_fit()
+                && self.election.is_acknowledged(),
             has_endpoints: published.is_some_and(|published| published.shown != Shown::Nobody),
             is_paused: self.election.is_paused(),
             has_leader_service: self.service.observed.is_some(),
@@ -43,7 +46,9 @@ impl Managed {
             }
             let chooses = *to == Phase::Reelecting || *to != Phase::Elected && leads(*from);
             out.counters.extend(chooses.then_some(Counter::LeaderSelection));
-            out.counters.extend((chooses && leads(*from)).then_some(Counter::StickyMiss));
+            // One that drains still leads.
+            let is_given_up = leads(*from) && !leads(*to);
+            out.counters.extend(is_given_up.then_some(Counter::StickyMiss));
             out.counters.extend((*cause == Cause::PortUnresolved).then_some(Counter::PortResolutionFailure));
         } else if is_about_a_pod(event) && leads(self.election.state().phase()) {
             out.counters.push(Counter::StickyHit);
@@ -64,6 +69,11 @@ impl Managed {
                 | Effect::Mirror { .. }
                 | Effect::Remove { .. } => {}
             }
+        }
+        // Done after all, by a write whose answer was lost or by somebody else: the next one repeats nothing. If the
+        // watch was only quicker than the answer, that is still to be counted.
+        if self.has_failed && !self.journal.is_writing() && self.election.is_acknowledged() {
+            self.has_failed = false;
         }
     }
 

@@ -102,10 +102,14 @@ fn histogram<const N: usize>(
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        self.gauges(&mut encoder)?;
+        let acts_first = self.shared.acts_first.load(Relaxed);
+        // How Services stand all replicas know, and one tells.
+        if acts_first {
+            self.gauges(&mut encoder)?;
+            self.namespaces(&mut encoder)?;
+        }
         self.counters(&mut encoder)?;
         self.histograms(&mut encoder)?;
-        self.namespaces(&mut encoder)?;
         self.failovers(&mut encoder)?;
         self.traffic(&mut encoder)?;
         self.process(&mut encoder)
@@ -254,6 +258,8 @@ impl Snapshot {
         {
             counter(&mut family, &Labels::global("reason", reason), count.load(Relaxed))?;
         }
+        let acts_first = u32::from(self.shared.acts_first.load(Relaxed));
+        family::ACTS_FIRST.begin(encoder)?.encode_gauge(&acts_first)?;
         let build = &self.shared.build;
         let labels = Labels::global("version", build.version)
             .and("installation", &build.installation)

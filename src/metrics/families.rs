@@ -181,12 +181,13 @@ pub(super) const fn of_counter(counter: Counter) -> Family {
             "sticky_leader_misses",
             "Decisions by which a leader did not stay leader; grows with each.",
         ),
-        Counter::Retry => {
-            Family::counter("retry_attempts", "Requests sent again after a failure; grows with each.")
-        }
+        Counter::Retry => Family::counter(
+            "retry_attempts",
+            "Writes of the leader slice that follow one that failed; grows with each.",
+        ),
         Counter::RetrySuccess => Family::counter(
             "retry_success_after_retry",
-            "Requests that succeeded after they had failed; grows with each.",
+            "Writes of the leader slice that succeeded after one that failed; grows with each.",
         ),
         Counter::BudgetExceeded => Family::counter(
             "failover_budget_exceeded",
@@ -198,8 +199,8 @@ pub(super) const fn of_counter(counter: Counter) -> Family {
 /// Failovers by cause.
 pub(super) const FAILOVERS: Family = Family::counter(
     "failover_count",
-    "Changes of leadership by cause; grows when the new leader is acknowledged. The causes unready, terminating, gone, \
-     failback and switchover begin with 0, others appear when they first occur.",
+    "Changes of leadership by cause; grows when the new leader, or that nobody leads, is acknowledged. The causes \
+     unready, terminating, gone, failback and switchover begin with 0, others appear when they first occur.",
 );
 
 /// Decisions by result.
@@ -217,8 +218,8 @@ pub(super) const ERRORS: Family = Family::counter(
 /// How long failovers of a Service took.
 pub(super) const LATENCY: Family = Family::histogram(
     "failover_latency",
-    "Time of the Service's failovers from the trigger seen to the new leader acknowledged, in seconds; observed at the \
-     end of each.",
+    "Time of the Service's failovers from the trigger seen to the acknowledgement of the new leader, or that nobody \
+     leads, in seconds; observed at the end of each.",
 );
 
 /// How long decisions took.
@@ -250,8 +251,8 @@ pub(super) const SERVICES: Family =
 /// All failovers by cause.
 pub(super) const FAILOVER_DURATION: Family = Family::histogram(
     "failover_duration",
-    "Time of all failovers from the trigger seen to the new leader acknowledged, by cause, in seconds; exemplars name \
-     the trace.",
+    "Time of all failovers from the trigger seen to the acknowledgement of the new leader, or that nobody leads, by \
+     cause, in seconds; exemplars name the trace.",
 );
 
 /// All failovers by phase.
@@ -268,7 +269,7 @@ pub(super) const CALLS: Family = Family::histogram(
 
 /// Writes to the API server.
 pub(super) const WRITES: Family =
-    Family::counter("writes", "Writes to the API server by resource and outcome; grows with each answer.");
+    Family::counter("writes", "Writes to the API server by resource and outcome; grows when one is over.");
 
 /// Lost spans.
 pub(super) const SPANS_DROPPED: Family = Family::counter(
@@ -279,7 +280,7 @@ pub(super) const SPANS_DROPPED: Family = Family::counter(
 /// Orders that wait.
 pub(super) const QUEUE_DEPTH: Family = Family::gauge(
     "apply_queue_depth",
-    "Requests to the API server that wait for their turn, by lane; changes with each that comes or goes.",
+    "Requests to the API server that wait for their turn, by lane; a sample is taken twice a second.",
 );
 
 /// Watches.
@@ -289,6 +290,13 @@ pub(super) const WATCH_AGE: Family = Family::gauge(
      are several.",
 )
 .in_seconds();
+
+/// The Lease.
+pub(super) const ACTS_FIRST: Family = Family::gauge(
+    "acts_first",
+    "Whether this replica acts first: it holds the Lease, or there are no others. Gauges of Services and namespaces are \
+     shown by that one alone.",
+);
 
 /// The program.
 pub(super) const BUILD: Family = Family {

@@ -3,7 +3,7 @@
 use std::fmt::{Error, Write as _};
 use std::time::{Duration, SystemTime};
 
-use machine::{Cause, Phase, Timestamp};
+use machine::{Cause, Phase};
 use opentelemetry::trace::TraceId;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
@@ -108,13 +108,12 @@ impl Failovers {
         took: Duration,
         phases: &[(Phase, Duration)],
         trace: Option<TraceId>,
-        at: Timestamp,
+        at: SystemTime,
     ) {
-        let when = SystemTime::UNIX_EPOCH + Duration::from_micros(at.0);
         let trace = trace.map(Trace);
-        self.by_cause[counts::slot(cause)].observe(took.as_secs_f64(), trace, Some(when));
+        self.by_cause[counts::slot(cause)].observe(took.as_secs_f64(), trace, Some(at));
         for (phase, took) in phases {
-            self.by_phase[gauges::slot(*phase)].observe(took.as_secs_f64(), trace, Some(when));
+            self.by_phase[gauges::slot(*phase)].observe(took.as_secs_f64(), trace, Some(at));
         }
     }
 }

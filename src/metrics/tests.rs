@@ -301,3 +301,21 @@ fn every_service_is_shown_once_however_many_there_are() {
     let shown = read(&metrics);
     assert_eq!(shown.named("epoch").len(), 66);
 }
+
+/// Each of several replicas knows how Services stand; a sum over them counts each once.
+#[test]
+fn a_replica_that_does_not_act_first_shows_what_it_did_and_not_how_services_stand() {
+    let metrics = metrics(MetricsDetail::Service);
+    let orders = key("shop", "orders");
+    metrics.service_is(&orders, &led());
+    happen_all(&metrics, &orders);
+    metrics.act_first(false);
+    let shown = read(&metrics);
+    for name in ["epoch", "phase", "pods_available", "services", "cache_size"] {
+        assert_eq!(shown.named(name).len(), 0, "{name}");
+    }
+    let retries = r#"retry_attempts_total{namespace="shop",service="orders"}"#;
+    assert_eq!((shown.value(retries), shown.named("acts_first")[0].1), (Some(1.0), 0.0));
+    metrics.act_first(true);
+    assert_eq!(read(&metrics).named("epoch").len(), 1);
+}

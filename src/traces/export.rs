@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_otlp::{RetryPolicy, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
@@ -10,6 +11,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Endpoint;
 use tracing::{debug, warn};
 
 use super::spans::{Renderer, count};
@@ -92,6 +94,7 @@ impl Exporter {
             exporter,
             lost: lost.clone(),
             complaint: None,
+            overflown: 0,
             endpoint,
         };
         let run = move || {
@@ -114,17 +117,36 @@ impl Exporter {
 
 fn connect(settings: Settings) -> Result<opentelemetry_otlp::SpanExporter, String> {
     let Settings { endpoint, tls, headers, timeout, .. } = settings;
-    let mut builder = opentelemetry_otlp::SpanExporter::builder()
+    // A third of what a call may take: a connection on which nothing comes back is given up while the call is still
+    // waited for, and a server that counts pings against its clients sees two of them at most.
+    let patience = timeout / 3;
+    let mut endpoint = Endpoint::from(endpoint)
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .http2_keep_alive_interval(patience)
+        .keep_alive_timeout(patience);
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls).map_err(|error| with_reason(&error))?;
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    // With a connector of ours, the limit holds for TLS as well: without one, tonic bounds TCP alone, and a handshake
+    // that never ends would be waited for as long as the process lives.
+    let channel = endpoint.connect_with_connector_lazy(tcp);
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
-        .with_endpoint(endpoint.to_string())
+        .with_channel(channel)
         .with_timeout(timeout)
         .with_metadata(headers)
         // Tries are repeated here, where it is known when to stop.
         .with_retry_policy(RetryPolicy::disabled());
-    if let Some(tls) = tls {
-        builder = builder.with_tls_config(tls);
-    }
-    builder.build().map_err(|error| error.to_string())
+    exporter.build().map_err(|error| error.to_string())
+}
+
+/// What tonic says of its own errors is only where they come from.
+fn with_reason(error: &tonic::transport::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |why| format!("{error}: {why}"))
 }
 
 fn set_resource(exporter: &mut opentelemetry_otlp::SpanExporter, resource: &Resource) {
@@ -140,6 +162,8 @@ struct Task {
     exporter: opentelemetry_otlp::SpanExporter,
     lost: SpansDropped,
     complaint: Option<Instant>,
+    /// Spans that had found no room by the last look.
+    overflown: u64,
     endpoint: String,
 }
 
@@ -154,15 +178,26 @@ impl Task {
                 }
                 self.pause(LINGER).await;
             }
-            while batch.len() < BATCH
-                && let Ok(failover) = self.failovers.try_recv()
-            {
-                batch.push(failover);
+            // All that waits: one export after each pause would be 128 failovers a second, and the queue would overflow
+            // before a collector that could take more.
+            loop {
+                while batch.len() < BATCH
+                    && let Ok(failover) = self.failovers.try_recv()
+                {
+                    batch.push(failover);
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                let is_full = batch.len() == BATCH;
+                self.send(&mut batch).await;
+                if !is_full && self.deadline.is_none() {
+                    break;
+                }
             }
-            if batch.is_empty() && self.deadline.is_some() {
+            if self.deadline.is_some() {
                 return;
             }
-            self.send(&mut batch).await;
         }
     }
 
@@ -185,9 +220,10 @@ impl Task {
         loop {
             let Err(error) = self.export(spans.clone()).await else {
                 debug!(spans = number, "exported");
+                self.look_for_losses();
                 return;
             };
-            self.complain(&error);
+            self.complain(reason(&error));
             // Whoever has been told to stop has no time for a collector to recover.
             let Some(pause) = pauses.next().filter(|_| self.deadline.is_none()) else { break };
             self.pause(pause).await;
@@ -209,21 +245,29 @@ impl Task {
         timeout_at(deadline, export).await.unwrap_or(Err(OTelSdkError::Timeout(Duration::ZERO)))
     }
 
-    fn complain(&mut self, error: &OTelSdkError) {
+    /// A collector that takes what it is sent, but more slowly than failovers happen.
+    fn look_for_losses(&mut self) {
+        let overflown = self.lost.queue_full.load(Relaxed);
+        if std::mem::replace(&mut self.overflown, overflown) < overflown {
+            self.complain("it is slower than the failovers, and the queue was full");
+        }
+    }
+
+    fn complain(&mut self, reason: &str) {
         if self.complaint.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
             return;
         }
         self.complaint = Some(Instant::now());
-        let reason = match error {
-            OTelSdkError::Timeout(_) => "no answer".to_owned(),
-            OTelSdkError::AlreadyShutdown => "already shut down".to_owned(),
-            OTelSdkError::InternalFailure(reason) => reason.clone(),
-        };
-        warn!(
-            endpoint = self.endpoint,
-            lost = total(&self.lost),
-            "traces do not reach the collector: {reason}"
-        );
+        let lost = total(&self.lost);
+        warn!(endpoint = self.endpoint, lost, "traces do not reach the collector: {reason}");
+    }
+}
+
+fn reason(error: &OTelSdkError) -> &str {
+    match error {
+        OTelSdkError::Timeout(_) => "no answer",
+        OTelSdkError::AlreadyShutdown => "already shut down",
+        OTelSdkError::InternalFailure(reason) => reason,
     }
 }
 
@@ -232,3 +276,6 @@ fn total(lost: &SpansDropped) -> u64 {
         [&lost.queue_full, &lost.export_failed].map(|count: &std::sync::Arc<AtomicU64>| count.load(Relaxed));
     queue_full + export_failed
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ const RESOLUTION_MS: i64 = 1_000;
 
 /// Makes spans of failovers.
 #[derive(Debug)]
-pub(super) struct Renderer {
+pub(crate) struct Renderer {
     scope: InstrumentationScope,
     server: Server,
 }
@@ -34,7 +34,7 @@ struct Server {
 }
 
 /// How many spans a failover is.
-pub(super) fn count(failover: &Failover) -> u64 {
+pub(crate) fn count(failover: &Failover) -> u64 {
     let of_call = |call: &Call| 1 + u64::from(!is_earlier(call, failover)) + u64::from(call.http.is_some());
     let of_calls: u64 = failover.calls.iter().map(of_call).sum();
     let detect = u64::from(detected(failover).is_some());
@@ -56,7 +56,7 @@ fn detected(failover: &Failover) -> Option<(&Who, SystemTime)> {
 
 impl Renderer {
     /// For failovers whose writes go to the API server with this URL.
-    pub(super) fn new(server: &str) -> Self {
+    pub(crate) fn new(server: &str) -> Self {
         let scope = InstrumentationScope::builder(crate::names::CONTROLLER)
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
@@ -71,7 +71,7 @@ impl Renderer {
     }
 
     /// The trace of a failover; nothing if it has none.
-    pub(super) fn spans(&self, failover: &Failover) -> Vec<SpanData> {
+    pub(crate) fn spans(&self, failover: &Failover) -> Vec<SpanData> {
         let Some(ids) = failover.ids else { return Vec::new() };
         let mut trace = Trace { renderer: self, failover, ids, spans: Vec::new() };
         trace.root();

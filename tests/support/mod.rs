@@ -94,6 +94,19 @@ impl Stage {
         self.controller.until_ready().await
     }
 
+    /// A stage for several replicas, of which the first is there: with a Lease, and the right to it.
+    pub async fn replicated(purpose: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let lab = Lab::shared().await?;
+        let audit = lab.control_plane.audit().from_now();
+        let ns = lab.namespace(purpose).await?;
+        let account = authorise(&ns).await?;
+        ns.apply(&manifest("deploy/base/lease.yaml")?.replace("zen-lead-system", ns.name())).await?;
+        let controller = Controller::replica(&ns, &account, "first", variables).await?;
+        controller.until_ready().await?;
+        controller.until_scraped(|scrape| scrape.contains("zen_lead_acts_first 1")).await?;
+        Ok(Self { ns, account, controller, audit })
+    }
+
     /// A second controller beside the first.
     pub async fn another(&self, arguments: &[&str]) -> Result<Controller> {
         Controller::in_namespace(&self.ns, &self.account, arguments).await
@@ -183,6 +196,12 @@ pub fn listed_rights() -> Result<BTreeSet<(String, String)>> {
         }
     }
     ensure!(!rights.is_empty(), "SECURITY.md has no table of rights");
+    // Below the table, for it is of one object.
+    ensure!(
+        text.contains("it may `get` and `update` one object: the Lease"),
+        "SECURITY.md does not list the Lease"
+    );
+    rights.extend(["get", "update"].map(|verb| ("leases".to_owned(), verb.to_owned())));
     Ok(rights)
 }
 
@@ -203,6 +222,29 @@ impl Controller {
         Self::start(&kubeconfig, ns.name(), &all)
     }
 
+    /// One of several in this namespace, which is the installation's own; not ready yet.
+    pub async fn replica(
+        ns: &Namespace,
+        account: &Account,
+        identity: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::replica_by(&account.kubeconfig().await?, ns, identity, variables)
+    }
+
+    /// The same with this kubeconfig.
+    pub fn replica_by(
+        kubeconfig: &Path,
+        ns: &Namespace,
+        identity: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let variables = [&[("POD_NAMESPACE", ns.name())], variables].concat();
+        let identity = format!("--identity={identity}");
+        let line = ["run", "--log-level=info,zen_lead=debug", "--namespace", ns.name(), &*identity];
+        Self::spawn(kubeconfig, ns.name(), &variables, &line)
+    }
+
     /// One with this kubeconfig and these arguments; not ready yet. `name` names its log.
     pub fn start(kubeconfig: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
         Self::start_with(kubeconfig, name, &[], arguments)
@@ -215,7 +257,7 @@ impl Controller {
         variables: &[(&str, &str)],
         arguments: &[&str],
     ) -> Result<Self> {
-        let usual = ["run", "--log-level=info,zen_lead=debug"];
+        let usual = ["run", "--log-level=info,zen_lead=debug", "--leader-elect=false"];
         Self::spawn(kubeconfig, name, variables, &[&usual, arguments].concat())
     }
 
@@ -294,11 +336,11 @@ impl Controller {
         let mut often = interval(Duration::from_millis(10));
         loop {
             often.tick().await;
-            let scrape = self.scrape().await?;
-            if wanted(&scrape) {
-                return Ok(scrape);
+            match self.scrape().await {
+                Ok(scrape) if wanted(&scrape) => return Ok(scrape),
+                scrape if Instant::now() > deadline => bail!("the metrics are not as wanted: {scrape:?}"),
+                Ok(_) | Err(_) => {}
             }
-            ensure!(Instant::now() < deadline, "the metrics are not as wanted:\n{scrape}");
         }
     }
 

@@ -25,12 +25,17 @@ impl Stage {
         Ok(Mark(self.writes()?.len()))
     }
 
-    /// The controller's writes since `mark`, less notices, as `verb resource name`. Silence is shown by what comes
+    /// The controller's writes since `mark`, less notices and renewals of the Lease, as `verb resource name`. Silence is shown by what comes
     /// after it: whatever had happened before this call, the controller has dealt with.
     pub async fn writes_since(&self, mark: Mark) -> Result<Vec<String>> {
         self.marker().await?;
         let mut writes = self.writes()?.split_off(mark.0);
-        writes.retain(|write| !write.contains(" marker-") && !write.starts_with("create events"));
+        let is_quiet = |write: &String| {
+            write.contains(" marker-")
+                || write.starts_with("create events")
+                || write.starts_with("update leases")
+        };
+        writes.retain(|write| !is_quiet(write));
         Ok(writes)
     }
 

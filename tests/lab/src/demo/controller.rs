@@ -103,7 +103,7 @@ impl Controller {
         // Those that the user's environment could also set are given, since flags win.
         let mut all: Vec<String> = ["run", "--metrics-bind-address=0", "--context=", "--dry-run=false"]
             .into_iter()
-            .chain(["--log-level=info", "--log-format=text", "--identity=demo"])
+            .chain(["--log-level=info", "--log-format=text", "--identity=demo", "--leader-elect=false"])
             .map(str::to_owned)
             .collect();
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));

@@ -100,7 +100,7 @@ async fn tls_is_with_an_authority_that_a_client_has_to_know() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_refuses_and_is_slow_and_hangs_when_told_to() -> Result<()> {
+async fn it_refuses_is_slow_forgets_and_hangs_when_told_to() -> Result<()> {
     let collector = Collector::start().await?;
     let sender = Sender::to(&collector.endpoint(), None)?;
     for code in [Code::Unavailable, Code::InvalidArgument] {
@@ -115,6 +115,12 @@ async fn it_refuses_and_is_slow_and_hangs_when_told_to() -> Result<()> {
     sender.send("slow");
     sender.flush().await??;
     assert_eq!(collector.traces()[0].root()?.name, "slow");
+
+    collector.set(Mode::Discard);
+    sender.send("discarded");
+    sender.flush().await??;
+    assert_eq!(collector.requests().last().map(|request| request.spans), Some(2));
+    assert_eq!(collector.spans().len(), 2, "only those of the slow one");
 
     collector.set(Mode::Hang);
     sender.send("hanging");

@@ -1,0 +1,139 @@
+//! A replica that does not act first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{advance, timeout};
+
+use super::super::{Driver, Feed};
+use super::{Server, driver, hear, listed, server};
+use crate::kinds::fixtures::{merge, pod, service};
+use crate::watch::Change;
+
+/// The loss of `orders-0`, with `orders-1` to follow.
+async fn second_replica_with_a_loss() -> (Arc<Server>, Driver, usize) {
+    let server = server(9);
+    let mut driver = driver(&server);
+    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
+    let second = pod(&json!({ "metadata": { "name": "orders-1", "uid": "a1" } }));
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![source]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(vec![pod(&json!({ "metadata": { "resourceVersion": "100" } })), second]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    driver.told(Feed::Lease(false));
+    let written = server.slices.lock().unwrap().len();
+    let lost = pod(&json!({
+        "metadata": { "resourceVersion": "2000" },
+        "status": { "conditions": [{ "type": "Ready", "status": "False" }] },
+    }));
+    driver.told(Feed::Pods(0, Change::Applied(lost)));
+    (server, driver, written)
+}
+
+fn slice_of(server: &Server, place: usize) -> Value {
+    server.slices.lock().unwrap()[place].1.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_not_first_writes_when_the_first_was_given_its_chance() {
+    let (server, mut driver, before) = second_replica_with_a_loss().await;
+    let written = |server: &Server| server.slices.lock().unwrap().len() - before;
+    advance(Duration::from_millis(90)).await;
+    assert!(timeout(Duration::from_millis(1), driver.held.is_due()).await.is_err());
+    assert_eq!(written(&server), 0);
+    driver.held.is_due().await;
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(written(&server), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_seen_to_be_done_is_not_written_again() {
+    let (server, mut driver, before) = second_replica_with_a_loss().await;
+    // The first replica's write, as the watch shows it: the next term, of another leader.
+    let mut slice = slice_of(&server, before - 1);
+    slice["metadata"]["resourceVersion"] = json!("3000");
+    let annotations = &mut slice["metadata"]["annotations"];
+    let epoch: u64 = annotations["zen-lead.io/epoch"].as_str().unwrap().parse().unwrap();
+    merge(
+        annotations,
+        &json!({
+            "zen-lead.io/epoch": (epoch + 1).to_string(),
+            "zen-lead.io/leader-pod-name": "orders-1",
+            "zen-lead.io/leader-pod-uid": "a1",
+            "zen-lead.io/term-by": "zen-lead-1",
+        }),
+    );
+    slice["endpoints"][0]["targetRef"]["name"] = json!("orders-1");
+    slice["endpoints"][0]["targetRef"]["uid"] = json!("a1");
+    driver.told(Feed::Slices(0, Change::Applied(serde_json::from_value(slice).unwrap())));
+    hear(&mut driver).await;
+    advance(Duration::from_secs(5)).await;
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(server.slices.lock().unwrap().len(), before, "nothing more to write");
+    let managed = driver.world.namespaces["shop"].managed.values().next().unwrap();
+    assert_eq!(managed.election.state().pod().map(machine::Pod::name), Some("orders-1"));
+}
+
+/// While the first is seen to work through many, the others wait for their turn, half a second at most.
+#[tokio::test(start_paused = true)]
+async fn progress_of_others_is_waited_for_and_not_for_ever() {
+    let (server, mut driver, before) = second_replica_with_a_loss().await;
+    let begun = tokio::time::Instant::now();
+    for _ in 0..4 {
+        advance(Duration::from_millis(90)).await;
+        driver.held.progressed();
+        assert!(timeout(Duration::from_millis(1), driver.held.is_due()).await.is_err());
+    }
+    advance(Duration::from_millis(90)).await;
+    driver.held.progressed();
+    driver.held.is_due().await;
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(450) && waited <= Duration::from_millis(501), "{waited:?}");
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(server.slices.lock().unwrap().len(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_becomes_first_waits_for_nobody() {
+    let (server, mut driver, before) = second_replica_with_a_loss().await;
+    driver.told(Feed::Lease(true));
+    hear(&mut driver).await;
+    assert_eq!(server.slices.lock().unwrap().len(), before + 1);
+}
+
+/// Each would put back what the other has mirrored, for ever.
+#[tokio::test(start_paused = true)]
+async fn who_is_no_longer_first_leaves_alone_what_another_one_mirrors() {
+    let server = server(99);
+    let mut driver = driver(&server);
+    super::led(&mut driver).await;
+    hear(&mut driver).await;
+    driver.told(Feed::Lease(false));
+    let mut leader_service = server.stored.lock().unwrap().0.clone();
+    merge(
+        &mut leader_service,
+        &json!({
+            "metadata": {
+                "resourceVersion": "5000",
+                "annotations": {
+                    "zen-lead.io/leader-pod-name": "orders-1", "zen-lead.io/leader-pod-uid": "a1",
+                    "zen-lead.io/current-leader": "orders-1",
+                },
+            },
+        }),
+    );
+    let before = server.tries.load(std::sync::atomic::Ordering::SeqCst);
+    driver.told(Feed::Services(0, Change::Applied(serde_json::from_value(leader_service).unwrap())));
+    advance(Duration::from_secs(5)).await;
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(server.tries.load(std::sync::atomic::Ordering::SeqCst), before);
+}

@@ -1,0 +1,166 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::{BoxError, service_fn};
+
+use super::*;
+
+/// A Lease as the API server keeps it.
+#[derive(Default)]
+struct Server {
+    /// None: there is none.
+    lease: Mutex<Option<Value>>,
+    version: AtomicU64,
+    hangs: AtomicBool,
+}
+
+impl Server {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
+        let (head, body) = request.into_parts();
+        if self.hangs.load(SeqCst) {
+            return std::future::pending().await;
+        }
+        let body = body.collect().await?.to_bytes();
+        let mut lease = self.lease.lock().unwrap();
+        let Some(known) = lease.as_mut() else { return Ok(status(404, "NotFound")) };
+        if head.method == Method::PUT {
+            let sent: Value = serde_json::from_slice(&body)?;
+            if sent["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"] {
+                return Ok(status(409, "Conflict"));
+            }
+            *known = sent;
+            known["metadata"]["resourceVersion"] = json!((self.version.fetch_add(1, SeqCst) + 1).to_string());
+        }
+        Ok(Response::new(Full::from(serde_json::to_vec(known)?)))
+    }
+
+    /// Another replica takes it, or renews it.
+    fn set_holder(&self, holder: &str) {
+        let version = (self.version.fetch_add(1, SeqCst) + 1).to_string();
+        let metadata = json!({ "name": "lease", "namespace": "system", "resourceVersion": version });
+        *self.lease.lock().unwrap() =
+            Some(json!({ "metadata": metadata, "spec": { "holderIdentity": holder } }));
+    }
+
+    fn holder(&self) -> String {
+        self.lease.lock().unwrap().as_ref().unwrap()["spec"]["holderIdentity"].as_str().unwrap().to_owned()
+    }
+}
+
+fn status(code: u16, reason: &str) -> Response<Full<bytes::Bytes>> {
+    let body =
+        json!({ "kind": "Status", "code": code, "reason": reason, "message": reason, "status": "Failure" });
+    Response::builder().status(code).body(Full::from(body.to_string())).unwrap()
+}
+
+struct Run {
+    server: Arc<Server>,
+    feed: mpsc::Receiver<Feed>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Run {
+    /// A candidate called `me`, before a Lease with this holder.
+    fn with(holder: Option<&str>) -> Self {
+        let server = Arc::new(Server::default());
+        if let Some(holder) = holder {
+            server.set_holder(holder);
+        }
+        let answering = server.clone();
+        let service = service_fn(move |request| answering.clone().answer(request));
+        let api = Api::namespaced(kube::Client::new(service, "system"), "system");
+        let (sink, feed) = mpsc::channel(8);
+        let (stop, stopped) = watch::channel(false);
+        let candidate = Candidate::new(api, "lease".into(), "me".into(), sink);
+        Self { server, feed, stop, task: tokio::spawn(candidate.run(stopped)) }
+    }
+
+    /// What it tells next, and after how many seconds.
+    async fn told(&mut self) -> (bool, u64) {
+        let begun = Instant::now();
+        let Some(Feed::Lease(is_held)) = self.feed.recv().await else { panic!("it says something else") };
+        (is_held, begun.elapsed().as_secs())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_nobodys_is_taken_at_once() {
+    for holder in ["", "me"] {
+        let mut run = Run::with(Some(holder));
+        assert_eq!(run.told().await, (true, 0));
+        assert_eq!(run.server.holder(), "me");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_does_not_change_any_more_is_taken_after_its_time_by_our_own_clock() {
+    let mut run = Run::with(Some("other"));
+    assert_eq!(run.told().await, (false, 0));
+    sleep(Duration::from_secs(5)).await;
+    // Renewed just in time: the count begins anew.
+    run.server.set_holder("other");
+    let (is_held, waited) = run.told().await;
+    assert!(is_held && (6..=9).contains(&waited), "{waited} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_another_took_is_lost() {
+    let mut run = Run::with(Some(""));
+    assert_eq!(run.told().await, (true, 0));
+    run.server.set_holder("other");
+    assert_eq!(run.told().await, (false, 2));
+    assert_eq!(run.server.holder(), "other");
+}
+
+/// While others must think that it is ours, it is; then it is anybody's.
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_renewed_is_lost_when_others_may_take_it() {
+    let mut run = Run::with(Some(""));
+    assert_eq!(run.told().await, (true, 0));
+    run.server.hangs.store(true, SeqCst);
+    let (is_held, waited) = run.told().await;
+    assert!(!is_held && (6..=9).contains(&waited), "{waited} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_none_it_acts_until_there_is_one_that_is_held() {
+    let mut run = Run::with(None);
+    assert_eq!(run.told().await, (true, 0));
+    run.server.set_holder("other");
+    assert_eq!(run.told().await, (false, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_it_is_given_back_if_it_is_ours() {
+    let mut run = Run::with(Some(""));
+    assert_eq!(run.told().await, (true, 0));
+    run.stop.send(true).unwrap();
+    run.task.await.unwrap();
+    assert_eq!(run.server.holder(), "");
+
+    let mut run = Run::with(Some("other"));
+    assert_eq!(run.told().await, (false, 0));
+    run.stop.send(true).unwrap();
+    run.task.await.unwrap();
+    assert_eq!(run.server.holder(), "other");
+}
+
+/// It must not keep the process from ending.
+#[tokio::test(start_paused = true)]
+async fn giving_it_back_does_not_take_long() {
+    let mut run = Run::with(Some(""));
+    assert_eq!(run.told().await, (true, 0));
+    run.server.hangs.store(true, SeqCst);
+    let begun = Instant::now();
+    run.stop.send(true).unwrap();
+    run.task.await.unwrap();
+    assert!(begun.elapsed() <= RELEASE_PATIENCE, "{:?}", begun.elapsed());
+}
