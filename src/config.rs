@@ -209,6 +209,31 @@ pub struct RunArgs {
     #[arg(long, env = "ZEN_LEAD_FAILOVER_BUDGET", value_name = "DURATION", default_value = "5s", value_parser = budget)]
     pub failover_budget: Duration,
 
+    /// Memory for the newest records of every election, in bytes, of all together; 256 of each at most
+    #[arg(long, env = "ZEN_LEAD_FLIGHT_RECORDER", value_name = "BYTES", default_value = "4194304")]
+    pub flight_recorder: usize,
+
+    /// Also write every record to files in this directory, which no other replica may use; `zen-lead replay` reads them
+    #[arg(long, env = "ZEN_LEAD_RECORD", value_name = "DIRECTORY")]
+    pub record: Option<PathBuf>,
+
+    /// A file of --record that has so many bytes is followed by another one
+    #[arg(long, env = "ZEN_LEAD_RECORD_FILE_BYTES", value_name = "BYTES", default_value = "67108864", value_parser = clap::value_parser!(u64).range(1..))]
+    pub record_file_bytes: u64,
+
+    /// How many files --record keeps, those of earlier runs included
+    #[arg(long, env = "ZEN_LEAD_RECORD_FILES", value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
+    pub record_files: u16,
+
+    /// Where to serve /debug/elections/NAMESPACE/SERVICE/log; `0` switches it off
+    #[arg(
+        long,
+        env = "ZEN_LEAD_DEBUG_BIND_ADDRESS",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:6060"
+    )]
+    pub debug_bind_address: BindAddress,
+
     /// Tell the API server which trace its requests belong to (header traceparent), for one that traces itself
     #[arg(long, env = "ZEN_LEAD_PROPAGATE_TO_APISERVER", value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub propagate_to_apiserver: bool,
@@ -274,6 +299,7 @@ impl RunArgs {
         self.kubeconfig.take_if(|path| path.as_os_str().is_empty());
         self.context.take_if(|name| name.is_empty());
         self.identity.take_if(|name| name.is_empty());
+        self.record.take_if(|path| path.as_os_str().is_empty());
         self.log_level.take_if(|filter| filter.is_empty());
     }
 }
@@ -541,6 +567,9 @@ mod tests {
         assert_eq!(run.namespaces, Vec::<String>::new());
         assert_eq!(run.ignored_warning(), None);
         assert_eq!(run.failover_budget, Duration::from_secs(5));
+        assert_eq!((run.flight_recorder, run.record_file_bytes, run.record_files), (4 << 20, 64 << 20, 8));
+        assert_eq!(run.debug_bind_address, BindAddress::Host("127.0.0.1".into(), 6060));
+        assert_eq!(run.record, None);
         assert!(!run.dry_run && !run.exit_on_start_error && !run.propagate_to_apiserver);
     }
 

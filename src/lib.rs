@@ -11,6 +11,7 @@ mod apply;
 pub mod client;
 mod clock;
 pub mod config;
+pub mod debug;
 mod driver;
 mod failover;
 mod failure;

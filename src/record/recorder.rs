@@ -1,5 +1,6 @@
 //! What takes note of every step: into the flight recorder, and into files if somebody wants them.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,15 @@ pub struct DirectoryError {
 
 /// Takes note of every step. Cheap to copy; all copies are one.
 #[derive(Clone)]
+#[must_use]
 pub struct Recorder {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
 }
 
 pub(super) struct Shared {
@@ -39,7 +47,6 @@ pub(super) struct Log {
 
 impl Recorder {
     /// A recorder that keeps the newest records in so many bytes of memory.
-    #[must_use]
     pub fn new(flight_bytes: usize) -> Self {
         let log = Log { flight: Flight::new(flight_bytes), queue: None };
         Self { shared: Arc::new(Shared { log: Mutex::new(log) }) }
@@ -68,6 +75,26 @@ impl Recorder {
         let key = Key { namespace: namespace.into(), name: service.into() };
         let ring = self.shared.lock().flight.copy(&key)?;
         text(&key, &ring)
+    }
+
+    /// The Services of which there are records in memory, in order.
+    #[must_use]
+    pub fn services(&self) -> Vec<Key> {
+        self.shared.lock().flight.keys()
+    }
+
+    /// From now on, a panic first writes all that is in memory to a file in `directory`.
+    pub fn rescue_on_panic(&self, directory: PathBuf) {
+        let (recorder, usual) = (self.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            match recorder.rescue(&directory) {
+                Ok(file) => eprintln!("the last records are in {}", file.display()),
+                Err(error) => {
+                    eprintln!("the last records cannot be written to {}: {error}", directory.display())
+                }
+            }
+            usual(panic);
+        }));
     }
 
     /// Writes all that is in memory to a file in `directory`, and tells which: for when the process dies. Gives up if

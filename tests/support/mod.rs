@@ -282,6 +282,9 @@ impl Controller {
         if !command_line.iter().any(|argument| argument.contains("metrics-bind-address")) {
             all.push(format!("--metrics-bind-address=127.0.0.1:{metrics}"));
         }
+        if !command_line.iter().any(|argument| argument.contains("debug-bind-address")) {
+            all.push("--debug-bind-address=0".into());
+        }
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
         let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
         let process = Process::spawn_in(&environment, program, &all, &log)?;
