@@ -97,22 +97,7 @@ impl Files {
 
 /// Starts the thread, provided that a file can be made.
 pub(super) fn start(directory: Directory, shared: Arc<Shared>) -> io::Result<Files> {
-    fs::create_dir_all(&directory.path)?;
-    let file = Output::create(&directory)?;
-    shared.lock().queue = Some(Queue { waiting: Vec::new(), recording: 1, dropped: 0 });
-    let writer = Writer {
-        directory,
-        shared,
-        output: Some(file),
-        recording: 1,
-        announced: 1,
-        buffer: Vec::with_capacity(CHUNK),
-        buffered: 0,
-        retry: None,
-        told: 0,
-        tell_from: Instant::now(),
-        failure: None,
-    };
+    let writer = Writer::new(directory, shared)?;
     let (stop, stopped) = channel();
     let thread = std::thread::Builder::new().name("record".into()).spawn(move || writer.run(&stopped))?;
     Ok(Files { stop, thread })
@@ -178,6 +163,26 @@ struct Writer {
 }
 
 impl Writer {
+    /// One with a file, to which all steps from now on go.
+    fn new(directory: Directory, shared: Arc<Shared>) -> io::Result<Self> {
+        fs::create_dir_all(&directory.path)?;
+        let output = Some(Output::create(&directory)?);
+        shared.lock().queue = Some(Queue { waiting: Vec::new(), recording: 1, dropped: 0 });
+        Ok(Self {
+            directory,
+            shared,
+            output,
+            recording: 1,
+            announced: 1,
+            buffer: Vec::with_capacity(CHUNK),
+            buffered: 0,
+            retry: None,
+            told: 0,
+            tell_from: Instant::now(),
+            failure: None,
+        })
+    }
+
     fn run(mut self, stopped: &Receiver<()>) {
         let mut is_over = false;
         while !is_over {
@@ -269,5 +274,120 @@ impl Writer {
         warn!(lost, directory = %self.directory.path.display(), "records of decisions were not written: {why}");
         self.told = dropped;
         self.tell_from = now + TELL_EVERY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use machine::{Event, Policy, Timestamp};
+
+    use super::*;
+    use crate::record::Recorder;
+
+    /// A writer that writes when it is told to.
+    struct Desk {
+        writer: Writer,
+        recorder: Recorder,
+        election: Election,
+        seq: u64,
+    }
+
+    impl Desk {
+        fn new(path: &Path) -> Self {
+            let recorder = Recorder::new(1 << 20);
+            let shared = recorder.shared.clone();
+            let directory = Directory { path: path.to_owned(), file_bytes: 1 << 20, files: 9 };
+            let writer = Writer::new(directory, shared).unwrap();
+            Self { writer, recorder, election: Election::new(Policy::default()), seq: 0 }
+        }
+
+        fn tell(&mut self, count: u64) {
+            let key = Key { namespace: "shop".into(), name: "orders".into() };
+            for _ in 0..count {
+                self.seq += 1;
+                let at = Timestamp(self.seq);
+                let _ = self.recorder.step(&key, self.seq, at, &mut self.election, &Event::LeaseLost);
+            }
+        }
+
+        /// The numbers of the records in all files, and how many headers there are.
+        fn written(&self) -> (Vec<u64>, usize) {
+            let (mut numbers, mut headers) = (Vec::new(), 0);
+            let mut paths: Vec<_> = fs::read_dir(&self.writer.directory.path)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            paths.sort();
+            for path in paths {
+                let text = fs::read(path).unwrap();
+                let mut reader = crate::record::Reader::new("", &*text);
+                while let Some(entry) = reader.read().unwrap() {
+                    match entry {
+                        crate::record::Entry::Start(_) => headers += 1,
+                        crate::record::Entry::Step(_, record) => numbers.push(record.seq),
+                    }
+                }
+            }
+            (numbers, headers)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_too_slow_costs_records_and_no_more() {
+        let folder = lab::Directory::create().unwrap();
+        let mut desk = Desk::new(folder.path());
+        let most = QUEUE_MOST as u64;
+        desk.tell(most + 500);
+        assert_eq!(desk.recorder.dropped(), 500);
+        desk.writer.write_waiting();
+        desk.tell(3);
+        desk.writer.write_waiting();
+        let (numbers, headers) = desk.written();
+        // What comes after the gap starts with the election as it is then.
+        assert_eq!(numbers, (1..=most).chain(most + 501..=most + 503).collect::<Vec<_>>());
+        assert_eq!((headers, desk.recorder.dropped()), (2, 500));
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_left_alone_and_tried_again() {
+        let folder = lab::Directory::create().unwrap();
+        let path = folder.path().join("records");
+        let mut desk = Desk::new(&path);
+        desk.tell(5);
+        desk.writer.write_waiting();
+        // The next file cannot be made.
+        desk.writer.output = None;
+        fs::rename(&path, folder.path().join("away")).unwrap();
+        desk.tell(7);
+        desk.writer.write_waiting();
+        assert_eq!(desk.recorder.dropped(), 7);
+        assert!(desk.writer.failure.is_some());
+        desk.tell(4);
+        assert_eq!(desk.recorder.dropped(), 11, "nothing waits for a disk that has failed");
+        fs::rename(folder.path().join("away"), &path).unwrap();
+        desk.writer.write_waiting();
+        desk.tell(1);
+        assert_eq!(desk.recorder.dropped(), 12, "not before its time");
+        desk.writer.retry = Some(Instant::now());
+        desk.writer.write_waiting();
+        desk.tell(2);
+        desk.writer.write_waiting();
+        let (numbers, headers) = desk.written();
+        assert_eq!((numbers, headers), ((1..=5).chain(18..=19).collect(), 2));
+    }
+
+    #[test]
+    fn lost_records_are_told_of_once_a_minute() {
+        let folder = lab::Directory::create().unwrap();
+        let mut desk = Desk::new(folder.path());
+        desk.tell(QUEUE_MOST as u64 + 1);
+        desk.writer.tell();
+        assert_eq!(desk.writer.told, 1);
+        desk.tell(1);
+        desk.writer.tell();
+        assert_eq!(desk.writer.told, 1, "it was said just now");
+        desk.writer.tell_from = Instant::now();
+        desk.writer.tell();
+        assert_eq!(desk.writer.told, 2);
     }
 }

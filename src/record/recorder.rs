@@ -27,7 +27,7 @@ pub struct DirectoryError {
 #[derive(Clone)]
 #[must_use]
 pub struct Recorder {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl fmt::Debug for Recorder {
