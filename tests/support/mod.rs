@@ -347,7 +347,8 @@ impl Controller {
         }
     }
 
-    async fn get(port: u16, path: &str) -> Result<String> {
+    /// What is answered on a port of its own.
+    pub async fn get(port: u16, path: &str) -> Result<String> {
         let ask = async {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
             let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
