@@ -19,7 +19,10 @@ use clap::{
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use machine::Micros;
+
 use crate::annotations;
+use crate::replay::{Override, Task};
 
 /// Where Kubernetes puts the namespace of the pod's service account.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -74,6 +77,14 @@ OTEL_EXPORTER_OTLP_HEADERS, _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY, _TIM
 _PROTOCOL (grpc); OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and _SAMPLER_ARG,
 OTEL_TRACES_EXPORTER (otlp, none), OTEL_SDK_DISABLED.";
 
+const REPLAY_HELP: &str = "\
+Exits with 0 if every transition and every order is as recorded, with 1 if one differs, with 2 if a log cannot be read.
+
+Examples:
+  zen-lead replay incident.jsonl
+  zen-lead replay --quiet --policy failover-min-delay=2s incident.jsonl
+  zen-lead replay --html incident.html incident.jsonl";
+
 /// The command line of the `zen-lead` binary.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "zen-lead", version, about = "Routes a Service to exactly one Ready pod, and fails over in milliseconds", after_help = EXAMPLES)]
@@ -89,6 +100,44 @@ pub enum Command {
     /// Run the controller
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Replay event logs: check every decision, and tell what happened and why
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
+}
+
+/// What is to be replayed.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// Event logs: files of --record, or what /debug/elections/NAMESPACE/SERVICE/log answers
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Also tell what another policy would have changed; may be repeated. KEY: failback, sticky, min-ready-duration,
+    /// failover-min-delay, strategy, prefer-new-revision, with values as in annotations
+    #[arg(long = "policy", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+
+    /// Also write a page with the phases of each Service and its failovers
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Tell only what is wrong, and the sums
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// What a failover may take, on the page
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = budget)]
+    pub failover_budget: Duration,
+}
+
+impl ReplayArgs {
+    /// As a task.
+    #[must_use]
+    pub fn task(self) -> Task {
+        let Self { files, overrides, html, quiet, failover_budget } = self;
+        let budget = Micros(u64::try_from(failover_budget.as_micros()).unwrap_or(u64::MAX));
+        Task { files, overrides, html, quiet, budget }
+    }
 }
 
 /// Settings of the controller.
@@ -160,6 +209,31 @@ pub struct RunArgs {
     #[arg(long, env = "ZEN_LEAD_FAILOVER_BUDGET", value_name = "DURATION", default_value = "5s", value_parser = budget)]
     pub failover_budget: Duration,
 
+    /// Memory for the newest records of every election, in bytes, of all together; 256 of each at most
+    #[arg(long, env = "ZEN_LEAD_FLIGHT_RECORDER", value_name = "BYTES", default_value = "4194304")]
+    pub flight_recorder: usize,
+
+    /// Also write every record to files in this directory, which no other replica may use; `zen-lead replay` reads them
+    #[arg(long, env = "ZEN_LEAD_RECORD", value_name = "DIRECTORY")]
+    pub record: Option<PathBuf>,
+
+    /// A file of --record that has so many bytes is followed by another one
+    #[arg(long, env = "ZEN_LEAD_RECORD_FILE_BYTES", value_name = "BYTES", default_value = "67108864", value_parser = clap::value_parser!(u64).range(1..))]
+    pub record_file_bytes: u64,
+
+    /// How many files --record keeps, those of earlier runs included
+    #[arg(long, env = "ZEN_LEAD_RECORD_FILES", value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
+    pub record_files: u16,
+
+    /// Where to serve /debug/elections/NAMESPACE/SERVICE/log; `0` switches it off
+    #[arg(
+        long,
+        env = "ZEN_LEAD_DEBUG_BIND_ADDRESS",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:6060"
+    )]
+    pub debug_bind_address: BindAddress,
+
     /// Tell the API server which trace its requests belong to (header traceparent), for one that traces itself
     #[arg(long, env = "ZEN_LEAD_PROPAGATE_TO_APISERVER", value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub propagate_to_apiserver: bool,
@@ -225,6 +299,7 @@ impl RunArgs {
         self.kubeconfig.take_if(|path| path.as_os_str().is_empty());
         self.context.take_if(|name| name.is_empty());
         self.identity.take_if(|name| name.is_empty());
+        self.record.take_if(|path| path.as_os_str().is_empty());
         self.log_level.take_if(|filter| filter.is_empty());
     }
 }
@@ -241,9 +316,10 @@ pub fn parse_from(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> R
     let (arguments, ignored) = without_ignored_flags(with_double_dashes(arguments));
     let matches = without_empty_variables(Cli::command()).try_get_matches_from(with_subcommand(arguments))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    let Command::Run(run) = &mut cli.command;
-    run.ignored = ignored;
-    run.forget_empty();
+    if let Command::Run(run) = &mut cli.command {
+        run.ignored = ignored;
+        run.forget_empty();
+    }
     Ok(cli)
 }
 
@@ -459,7 +535,7 @@ mod tests {
     use super::*;
 
     fn run(arguments: &str) -> RunArgs {
-        let Command::Run(run) = parse(arguments).unwrap().command;
+        let Command::Run(run) = parse(arguments).unwrap().command else { panic!("{arguments} is not run") };
         *run
     }
 
@@ -491,6 +567,9 @@ mod tests {
         assert_eq!(run.namespaces, Vec::<String>::new());
         assert_eq!(run.ignored_warning(), None);
         assert_eq!(run.failover_budget, Duration::from_secs(5));
+        assert_eq!((run.flight_recorder, run.record_file_bytes, run.record_files), (4 << 20, 64 << 20, 8));
+        assert_eq!(run.debug_bind_address, BindAddress::Host("127.0.0.1".into(), 6060));
+        assert_eq!(run.record, None);
         assert!(!run.dry_run && !run.exit_on_start_error && !run.propagate_to_apiserver);
     }
 
@@ -532,6 +611,28 @@ mod tests {
     fn metrics_are_of_services_or_of_namespaces() {
         assert_eq!(run("--metrics-detail=aggregate").metrics_detail, MetricsDetail::Aggregate);
         assert_eq!(run("-metrics-detail service").metrics_detail, MetricsDetail::Service);
+    }
+
+    #[test]
+    fn replay_has_files_and_another_policy() {
+        let Command::Replay(replay) =
+            parse("replay --policy sticky=false --policy zen-lead.io/strategy=newest a b").unwrap().command
+        else {
+            panic!("not replay")
+        };
+        let overrides: Vec<_> = replay.overrides.iter().map(ToString::to_string).collect();
+        assert_eq!(overrides, ["sticky=false", "strategy=newest"]);
+        assert_eq!(replay.files, [PathBuf::from("a"), PathBuf::from("b")]);
+        for (arguments, expected) in [
+            ("replay", "<FILE>"),
+            ("replay --policy budget=2s a", "failover-min-delay"),
+            ("replay --policy failback=soon a", "30s or 1m30s"),
+            ("replay --policy failback= a", "needs a value"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{arguments}");
+            assert!(error.to_string().contains(expected), "{arguments}: {error}");
+        }
     }
 
     #[test]
@@ -620,6 +721,7 @@ mod tests {
                     run.instance()
                 );
             }
+            Ok(cli) => println!("{cli:?}"),
             Err(error) => println!("{error}"),
         }
     }

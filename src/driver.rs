@@ -36,6 +36,7 @@ use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::metrics::Metrics;
 use crate::notice::{self, Notice, Regarding};
+use crate::record::Recorder;
 use crate::rows::PodRow;
 use crate::traces::Tracer;
 use crate::watch::Change;
@@ -128,6 +129,8 @@ pub(crate) struct Telemetry {
     pub(crate) metrics: Metrics,
     /// Makes their traces, if somebody wants them.
     pub(crate) tracer: Option<Tracer>,
+    /// Takes note of every step.
+    pub(crate) recorder: Recorder,
     /// What each may take, unless its Service says something else.
     pub(crate) budget: Micros,
 }
@@ -155,6 +158,7 @@ pub(crate) struct Driver {
     health: Health,
     metrics: Metrics,
     tracer: Option<Tracer>,
+    recorder: Recorder,
     /// What a failover may take, unless its Service says something else.
     budget: Micros,
     alarms: BinaryHeap<Reverse<(Timestamp, Key)>>,
@@ -195,6 +199,7 @@ impl Driver {
             health,
             metrics: telemetry.metrics,
             tracer: telemetry.tracer,
+            recorder: telemetry.recorder,
             budget: telemetry.budget,
             alarms: BinaryHeap::new(),
             next_generation: 0,
@@ -320,7 +325,8 @@ impl Driver {
         loop {
             while let Some(event) = facts.pop_front() {
                 let since = managed.election.state().since();
-                let mut step = managed.election.step(at, &event);
+                let seq = managed.journal.next_seq();
+                let mut step = self.recorder.step(key, seq, at, &mut managed.election, &event);
                 let transition = step.transition.take();
                 managed.measure(&event, transition.as_ref(), &step, at, &mut out);
                 let followed = managed.follow(&event, transition.as_ref(), &cx, &mut out);

@@ -232,6 +232,8 @@ type Handler = Arc<dyn Fn(Parts) -> BoxFuture<'static, Answer> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Routes {
     handlers: BTreeMap<&'static str, Handler>,
+    /// Those of all paths that begin so.
+    below: BTreeMap<&'static str, Handler>,
 }
 
 impl Routes {
@@ -261,10 +263,27 @@ impl Routes {
         self
     }
 
+    /// The same for all paths that begin with this one.
+    #[must_use]
+    pub fn with_below<F>(
+        mut self,
+        path: &'static str,
+        handler: impl Fn(Parts) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        self.below.insert(path, Arc::new(move |head| handler(head).boxed()));
+        self
+    }
+
     /// Answers one request.
     pub async fn answer(&self, head: Parts) -> Answer {
-        let Some(handler) = self.handlers.get(head.uri.path()) else {
-            let known: Vec<_> = self.handlers.keys().copied().collect();
+        let path = head.uri.path();
+        let below =
+            || self.below.iter().find(|(begin, _)| path.starts_with(**begin)).map(|(_, handler)| handler);
+        let Some(handler) = self.handlers.get(path).or_else(below) else {
+            let known: Vec<_> = self.handlers.keys().chain(self.below.keys()).copied().collect();
             return text(StatusCode::NOT_FOUND, format!("not found; try {}\n", known.join(", ")));
         };
         if head.method != Method::GET && head.method != Method::HEAD {

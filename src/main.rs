@@ -11,7 +11,10 @@ use zen_lead::config::{Cli, Command, LogFormat, RunArgs};
 
 fn main() -> ExitCode {
     let Cli { command } = zen_lead::config::parse();
-    let Command::Run(args) = command;
+    let args = match command {
+        Command::Run(args) => args,
+        Command::Replay(args) => return zen_lead::replay::run(&args.task()),
+    };
     log_to_stderr(&args);
     // One worker: what we do takes microseconds, and a second one costs more in waking each other up (measured: a
     // sixth of the processor time of a failover) than it brings. Multi-threaded still, for what runs in `block_on`.

@@ -44,7 +44,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::CONTENT_TYPE;
@@ -57,6 +57,7 @@ use crate::clock::Clock;
 use crate::config::MetricsDetail;
 use crate::health::{Answer, Health, Routes, text};
 pub use crate::managed::Key;
+use crate::record::Recorder;
 
 pub use counts::Counter;
 use counts::Counts;
@@ -88,6 +89,8 @@ struct Shared {
     state: Mutex<State>,
     failovers: Failovers,
     spans_dropped: SpansDropped,
+    /// Counts the records that it could not write.
+    recorder: OnceLock<Recorder>,
     /// One scrape at a time: the text of ten thousand Services is some 40 MB.
     turn: Arc<Semaphore>,
     /// How Services stand is this replica's to show.
@@ -154,6 +157,7 @@ impl Metrics {
             state: Mutex::default(),
             failovers: Failovers::default(),
             spans_dropped: SpansDropped::default(),
+            recorder: OnceLock::new(),
             turn: Arc::new(Semaphore::new(1)),
             acts_first: AtomicBool::new(true),
             length: AtomicUsize::default(),
@@ -254,6 +258,12 @@ impl Metrics {
     #[must_use]
     pub fn spans_dropped(&self) -> &SpansDropped {
         &self.shared.spans_dropped
+    }
+
+    /// Shows how many records this one could not write.
+    pub fn show_records_of(&self, recorder: Recorder) {
+        // Another one is as good: they are all the same.
+        let _ = self.shared.recorder.set(recorder);
     }
 
     fn counted(&self, key: &Key, count: impl FnOnce(&mut Counts)) {

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use crate::apply::Apply;
 use crate::client::{self, Clients, ConnectError};
 use crate::config::RunArgs;
+use crate::debug;
 use crate::driver::{Driver, Feed, Scope, Telemetry};
 use crate::health::{self, BindError, Health, Routes};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
@@ -22,6 +23,7 @@ use crate::lease::Candidate;
 use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
 use crate::names::{CONTROLLER, LABEL_SLICE_MANAGED_BY};
+use crate::record::{Directory, DirectoryError, Files, Recorder};
 use crate::traces::{self, Exporter};
 use crate::watch::{Change, Phase, WatchOptions, WatchStatus, follow};
 
@@ -32,6 +34,9 @@ const FEED: usize = 1_024;
 /// At the end the traces that wait are sent, but not for longer than this: with what the writes may take, less than
 /// three seconds from the signal to the exit.
 const FLUSH: Duration = Duration::from_millis(900);
+
+/// The last records may take as long to reach the disk.
+const LAST_RECORDS: Duration = Duration::from_millis(200);
 
 /// Why the controller could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,9 @@ pub enum Error {
     /// A port could not be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// There is no place for the records.
+    #[error(transparent)]
+    Record(#[from] DirectoryError),
     /// The variables that say where traces go do not make sense.
     #[error("cannot send traces: {0}")]
     Traces(#[from] traces::SettingsError),
@@ -71,6 +79,8 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     // Before anything else: whoever probes should learn why we are not ready.
     let listener = health::bind(&args.health_probe_bind_address).await?;
     let metrics_listener = health::bind(&args.metrics_bind_address).await?;
+    let debug_listener = health::bind(&args.debug_bind_address).await?;
+    let (recorder, files) = start_recorder(&args)?;
     let options =
         client::ClientOptions { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let clients = client::connect(&options).await?;
@@ -81,6 +91,7 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
         replica: args.identity().into(),
     };
     let metrics = Metrics::new(args.metrics_detail, &health, build);
+    metrics.show_records_of(recorder.clone());
     let start = |settings| {
         Exporter::start(settings, &clients.server, args.propagate_to_apiserver, metrics.spans_dropped())
     };
@@ -93,6 +104,7 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     serve("health server", listener, Routes::new().with_health(&health), &mut tasks);
     serve("metrics server", metrics_listener, metrics.with_metrics(Routes::new()), &mut tasks);
+    serve("debug server", debug_listener, debug::with_elections(Routes::new(), &recorder), &mut tasks);
     let mut shutdown = Box::pin(shutdown);
     if args.exit_on_start_error {
         tokio::select! {
@@ -120,7 +132,7 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     let start_failure = failed_start(health.watches());
     let apply = Apply::new(clients.write.clone(), usize::from(args.max_writes_in_flight), args.dry_run);
     let (stop_lease, lease) = take_part(&args, &clients, &sink);
-    let driver = Driver::new(identity, scope, apply, health, Telemetry { metrics, tracer, budget });
+    let driver = Driver::new(identity, scope, apply, health, Telemetry { metrics, tracer, recorder, budget });
     let driver = if lease.is_some() { driver.waiting_for_the_lease() } else { driver };
     // A task of its own: what runs inside `block_on` wakes up 50 us later (measured: 88-101 us against 22-52).
     let mut driver = tokio::spawn(driver.run(feed, shutdown));
@@ -151,7 +163,20 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
         }
     };
     tokio::join!(released, flushed);
+    if let Some(files) = files {
+        files.stop(LAST_RECORDS);
+    }
     ended
+}
+
+/// What takes note of every step, and what writes that to files if somebody wants it.
+fn start_recorder(args: &RunArgs) -> Result<(Recorder, Option<Files>), DirectoryError> {
+    let recorder = Recorder::new(args.flight_recorder);
+    let Some(path) = args.record.clone() else { return Ok((recorder, None)) };
+    let (file_bytes, files) = (args.record_file_bytes, usize::from(args.record_files));
+    let files = recorder.record_to(Directory { path: path.clone(), file_bytes, files })?;
+    recorder.rescue_on_panic(path);
+    Ok((recorder, Some(files)))
 }
 
 fn serve(

@@ -176,8 +176,13 @@ fn unknown_flags_and_values_are_answered_with_usage_and_exit_code_2() -> Result<
 fn an_address_in_use_and_a_missing_kubeconfig_are_named_with_a_remedy() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    let (code, output) =
-        ended(&["run", "--metrics-bind-address=0", "--health-probe-bind-address", &address])?;
+    let (code, output) = ended(&[
+        "run",
+        "--metrics-bind-address=0",
+        "--debug-bind-address=0",
+        "--health-probe-bind-address",
+        &address,
+    ])?;
     assert_eq!(code, Some(1), "{output}");
     let line = format!("cannot listen on {address}: ");
     assert!(output.contains(&line) && output.contains("another process has this port"), "{output}");
@@ -264,7 +269,8 @@ async fn sigterm_ends_it_while_the_api_server_is_away_or_silent() -> Result<()> 
 
 // --- running it ---
 
-const NO_PORTS: [&str; 2] = ["--metrics-bind-address=0", "--health-probe-bind-address=0"];
+const NO_PORTS: [&str; 3] =
+    ["--metrics-bind-address=0", "--health-probe-bind-address=0", "--debug-bind-address=0"];
 
 /// Runs it to its end: exit code and everything it said.
 fn ended(arguments: &[&str]) -> Result<(Option<i32>, String)> {

@@ -304,7 +304,7 @@ impl Controller {
         let log = kubeconfig.with_extension(format!("{}.log", lab::free_port()?));
         let metrics = telemetry.metrics.map_or_else(|| "0".into(), |port| format!("127.0.0.1:{port}"));
         let mut all = vec!["run".to_owned(), "--leader-elect=false".into()];
-        all.push("--health-probe-bind-address=0".into());
+        all.extend(["--health-probe-bind-address=0".into(), "--debug-bind-address=0".into()]);
         all.push(format!("--metrics-bind-address={metrics}"));
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));

@@ -13,7 +13,7 @@ pub struct OrderId(pub u32);
 
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Write the authority slice. Answered by `Published` or `PublishFailed`.
     Publish {
@@ -57,6 +57,21 @@ pub enum Effect {
         /// How much of it.
         scope: Scope,
     },
+}
+
+impl Effect {
+    /// The order's id.
+    #[must_use]
+    pub const fn id(&self) -> OrderId {
+        match self {
+            Self::Publish { id, .. }
+            | Self::Read { id }
+            | Self::Confirm { id, .. }
+            | Self::Mirror { id, .. }
+            | Self::Notify { id, .. }
+            | Self::Remove { id, .. } => *id,
+        }
+    }
 }
 
 /// What the leader Service's annotations say of the leadership.

@@ -11,7 +11,7 @@ use crate::{Epoch, Member, Micros, OrderId, Pod, Policy, Publication, Switchover
 /// `horizon` is the highest version seen on the pod watch, by an object or a bookmark: facts about pods are as
 /// new as that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// All lists are in: the members and what is published now. Sent once, and again after the API server
     /// was restored to an older state.

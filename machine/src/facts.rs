@@ -12,6 +12,8 @@ mod slice;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::notices::News;
 use crate::orders::{Backoff, Doubt, Flight, Mirrored};
 use crate::{
@@ -27,7 +29,8 @@ pub(crate) use row::Row;
 pub(crate) use slice::{Sight, Slice};
 
 /// How far the election has come as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Life {
     /// Not all lists are in.
     Unsynced,
@@ -55,13 +58,13 @@ pub(crate) struct Learned {
 }
 
 /// No choices are made.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Pause {
     /// When that ends by itself.
     pub(crate) until: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(crate) struct Facts {
     pub(crate) life: Life,
@@ -299,6 +302,14 @@ impl Facts {
 
     pub(crate) fn is_doubted(&self, pod: &Pod) -> bool {
         self.doubt.as_ref().is_some_and(|doubt| doubt.holds && doubt.pod == *pod)
+    }
+
+    /// How many bytes it has allocated, but for texts. What is boxed is counted in full, there or not: it is little.
+    pub(crate) const fn heap(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+            + (self.graves.capacity() + 1) * size_of::<Pod>()
+            + self.asked.capacity() * size_of::<(OrderId, Pod)>()
+            + size_of::<(Flight, Doubt, Mirrored, Contest, Switchover)>()
     }
 
     pub(crate) const fn next_id(&mut self) -> OrderId {

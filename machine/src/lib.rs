@@ -131,8 +131,10 @@ mod rules;
 mod state;
 mod time;
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
 use statig::blocking::{IntoStateMachineExt as _, StateMachine};
 
 pub use effect::{Cause, Effect, Mirror, Notice, OrderId, Reason, Scope, Step, Transition};
@@ -147,11 +149,34 @@ use facts::{Facts, Life};
 use rules::{Cx, Rules};
 
 /// The election of one source Service.
-#[derive(Clone)]
+///
+/// It can be copied and put into words, whole: the copy then goes on as the original would have done. That is how
+/// a log begins in the midst of an election's life. The words are those of this version alone.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Election {
     machine: StateMachine<Rules>,
     facts: Facts,
     now: Timestamp,
+}
+
+/// Two that are equal will do the same from now on.
+impl PartialEq for Election {
+    fn eq(&self, other: &Self) -> bool {
+        self.now == other.now && self.state() == other.state() && self.facts == other.facts
+    }
+}
+
+impl Eq for Election {}
+
+impl fmt::Debug for Election {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { machine, facts, now } = self;
+        f.debug_struct("Election")
+            .field("state", machine.state())
+            .field("facts", facts)
+            .field("now", now)
+            .finish()
+    }
 }
 
 impl Election {
@@ -198,6 +223,25 @@ impl Election {
         self.facts.is_acknowledged(self.machine.state(), self.now)
     }
 
+    /// Whether clients reach somebody: whether the pod that is published is Ready, as far as we know. Nothing while what
+    /// is published is not known, or is being removed.
+    #[must_use]
+    pub fn is_served(&self) -> Option<bool> {
+        self.facts.is_served()
+    }
+
+    /// What is known of a member.
+    #[must_use]
+    pub fn member(&self, pod: &Pod) -> Option<&Member> {
+        self.facts.row(pod).map(|row| &row.member)
+    }
+
+    /// What the source Service asks for.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.facts.policy
+    }
+
     /// Whether who leads, or is to lead, may go on with it as far as is known.
     #[must_use]
     pub fn is_leader_fit(&self) -> bool {
@@ -226,6 +270,12 @@ impl Election {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.facts.is_settled(self.machine.state(), self.now)
+    }
+
+    /// How many bytes it takes, without the texts, which it shares with whoever told them.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + self.facts.heap()
     }
 
     /// Whether what we owned is removed and the election over.

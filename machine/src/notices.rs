@@ -1,10 +1,12 @@
 //! What people are told, and when: once the API server shows it, by the replica that wrote it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::facts::{Facts, Row};
 use crate::{Cause, Notice, Phase, Pod, Reach, Reason, State, Step};
 
 /// A notice about a transition, sent once the API server shows what it says.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct News {
     pub(crate) reason: Reason,
     pub(crate) cause: Cause,

@@ -7,13 +7,15 @@ mod wanted;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::facts::{Facts, Life, Slice};
 use crate::{Effect, Epoch, Mirror, OrderId, Pod, Scope, State, Step, Timestamp, Version, Wanted};
 
 pub(crate) use backoff::{Backoff, RETRY_FIRST};
 
 /// The one open write of the authority slice.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Flight {
     pub(crate) id: OrderId,
     pub(crate) wanted: Wanted,
@@ -27,7 +29,7 @@ pub(crate) struct Flight {
 }
 
 /// A pod that is to be read before something is decided.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Doubt {
     pub(crate) pod: Pod,
     /// The open order.
@@ -39,7 +41,7 @@ pub(crate) struct Doubt {
 }
 
 /// What the leader Service says of the leadership.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Mirrored {
     leader: Option<Pod>,
     epoch: Option<Epoch>,

@@ -10,6 +10,7 @@
 mod choice;
 mod looks;
 
+use serde::{Deserialize, Serialize};
 use statig::Outcome::{self, Handled, Super};
 use statig::blocking;
 
@@ -18,7 +19,7 @@ use crate::notices::{News, reason};
 use crate::{Cause, Epoch, Event, Pod, State, Step, Timestamp, effect};
 
 /// The rules have no data of their own: what is known lies in the context's [`Facts`].
-#[derive(Clone)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Rules;
 
 /// What a handler sees and may change.

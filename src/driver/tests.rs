@@ -23,6 +23,7 @@ use crate::health::Health;
 use crate::kinds::fixtures::{decode, merge, pod, service, with};
 use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
+use crate::record::Recorder;
 use crate::watch::Change;
 
 /// Takes every write as it is; patches of Services wait until they are let through.
@@ -94,7 +95,8 @@ fn driver(server: &Arc<Server>) -> Driver {
     let health = Health::new();
     let build = BuildInfo { version: "0", installation: "".into(), replica: "".into() };
     let metrics = Metrics::new(MetricsDetail::Service, &health, build);
-    let telemetry = Telemetry { metrics, tracer: None, budget: Micros::from_secs(5) };
+    let telemetry =
+        Telemetry { metrics, tracer: None, recorder: Recorder::new(0), budget: Micros::from_secs(5) };
     Driver::new(identity, Scope::Cluster, apply, health, telemetry)
 }
 

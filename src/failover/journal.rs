@@ -66,6 +66,11 @@ pub(crate) struct Followed {
 }
 
 impl Journal {
+    /// The number of the election's next step.
+    pub(crate) const fn next_seq(&self) -> u64 {
+        self.seq + 1
+    }
+
     /// Takes note of a step; failovers that are over with it are added to `over`.
     pub(crate) fn follow(&mut self, seen: &Seen<'_>, over: &mut Vec<Failover>) -> Followed {
         self.seq += 1;

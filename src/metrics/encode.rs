@@ -17,6 +17,7 @@ use super::families as family;
 use super::gauges::PHASES;
 use super::histogram::{Buckets, FINE};
 use super::snapshot::Snapshot;
+use crate::record::Recorder;
 
 /// What all names begin with.
 const PREFIX: &str = "zen_lead";
@@ -258,6 +259,8 @@ impl Snapshot {
         {
             counter(&mut family, &Labels::global("reason", reason), count.load(Relaxed))?;
         }
+        let dropped = self.shared.recorder.get().map_or(0, Recorder::dropped);
+        family::RECORDS_DROPPED.begin(encoder)?.encode_counter::<NoLabelSet, u64, u64>(&dropped, None)?;
         let acts_first = u32::from(self.shared.acts_first.load(Relaxed));
         family::ACTS_FIRST.begin(encoder)?.encode_gauge(&acts_first)?;
         let build = &self.shared.build;

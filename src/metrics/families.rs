@@ -277,6 +277,12 @@ pub(super) const SPANS_DROPPED: Family = Family::counter(
     "Spans that were not exported, by reason: the queue was full, or the collector did not take them.",
 );
 
+/// Lost records.
+pub(super) const RECORDS_DROPPED: Family = Family::counter(
+    "records_dropped",
+    "Steps that were not written to --record's files: the disk was full, slow or failed.",
+);
+
 /// Orders that wait.
 pub(super) const QUEUE_DEPTH: Family = Family::gauge(
     "apply_queue_depth",

@@ -292,6 +292,9 @@ impl Controller {
         if !command_line.iter().any(|argument| argument.contains("metrics-bind-address")) {
             all.push(format!("--metrics-bind-address=127.0.0.1:{metrics}"));
         }
+        if !command_line.iter().any(|argument| argument.contains("debug-bind-address")) {
+            all.push("--debug-bind-address=0".into());
+        }
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
         let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
         let process = Process::spawn_in(&environment, program, &all, &log)?;
@@ -354,7 +357,8 @@ impl Controller {
         }
     }
 
-    async fn get(port: u16, path: &str) -> Result<String> {
+    /// What is answered on a port of its own.
+    pub async fn get(port: u16, path: &str) -> Result<String> {
         let ask = async {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
             let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -15,7 +15,12 @@ fn variables_that_make_no_sense_are_refused() -> Result<()> {
         ("ZEN_LEAD_FAILOVER_BUDGET", "-1s", "it is negative"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_zen-lead"))
-            .args(["run", "--metrics-bind-address=0", "--health-probe-bind-address=0"])
+            .args([
+                "run",
+                "--metrics-bind-address=0",
+                "--health-probe-bind-address=0",
+                "--debug-bind-address=0",
+            ])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1")
             .env(variable, value)
             .output()?;

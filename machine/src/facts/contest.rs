@@ -1,5 +1,7 @@
 //! Another writer keeps undoing what we publish: two that never give way would only load the API server.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Micros, Timestamp};
 
 /// This many reversals within [`WINDOW`] make a contest.
@@ -9,7 +11,7 @@ const PAUSE_FIRST: Micros = Micros::from_secs(1);
 const PAUSE_MOST: Micros = Micros::from_secs(30);
 
 /// The reversals of late, and how long we wait because of them.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Contest {
     /// The latest reversals, the oldest first; only those within the window count.
     recent: Vec<Timestamp>,

@@ -1,5 +1,7 @@
 //! Which epochs are taken, and which comes next.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Epoch, Publication, Timestamp};
 
 /// No epoch may lie further ahead of the clock than this: ten years. Epochs start at the Unix time in seconds,
@@ -7,7 +9,7 @@ use crate::{Epoch, Publication, Timestamp};
 const HORIZON_SECS: u64 = 10 * 365 * 24 * 3600;
 
 /// What is known of the line of epochs.
-#[derive(Clone, Copy, Debug, Default, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Epochs {
     /// The highest that the API server has shown us; zero: there was no term yet.
     known: Epoch,

@@ -1,5 +1,7 @@
 //! Members, and what the machine remembers of each.
 
+use serde::{Deserialize, Serialize};
+
 use crate::rank::Ranking;
 use crate::{Endpoint, Member, Pod, Policy, Switchover, Timestamp};
 
@@ -9,7 +11,7 @@ use super::Facts;
 const GRAVES_MOST: usize = 8;
 
 /// A member and what the machine remembers of it.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) member: Member,
     /// When we first saw its present readiness.

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Cause, Epoch, Notice, Pod, Publication, Reason, Shown, Standing, Step, Timestamp, Version};
 
 use super::{Epochs, Facts, Life, News};
 
 /// The authority slice as we know it.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Slice {
     /// A write's outcome is unknown, or we know to be behind.
     Unknown,
@@ -50,6 +53,23 @@ impl Facts {
         self.slice.present().is_some_and(|publication| {
             publication.leader.as_ref() == Some(pod) && publication.epoch == Some(epoch)
         })
+    }
+
+    /// Whether a Ready pod is published; nothing while that is not known, or not wanted any more.
+    pub(crate) fn is_served(&self) -> Option<bool> {
+        let publication = match &self.slice {
+            Slice::Unknown => return None,
+            Slice::Present(_) | Slice::Absent if matches!(self.life, Life::Removing | Life::Removed) => {
+                return None;
+            }
+            Slice::Absent => return Some(false),
+            Slice::Present(publication) => publication,
+        };
+        let leader = match publication.shown {
+            Shown::Ready(_) | Shown::Terminating(_) => publication.leader.as_ref(),
+            Shown::Nobody | Shown::Foreign => None,
+        };
+        Some(leader.and_then(|leader| self.row(leader)).is_some_and(|row| row.member.ready))
     }
 
     /// Takes over how the slice stands when decisions begin.

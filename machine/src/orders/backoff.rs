@@ -1,5 +1,7 @@
 //! Pauses between tries.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Micros, Timestamp};
 
 /// The first pause after a failure, and the longest: a failed write of the API server's is often the only one.
@@ -7,7 +9,7 @@ pub(crate) const RETRY_FIRST: Micros = Micros::from_millis(20);
 const RETRY_MOST: Micros = Micros::from_secs(1);
 
 /// A pause that doubles with each failure. The controller adds jitter.
-#[derive(Clone, Copy, Debug, Default, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Backoff {
     until: Timestamp,
     pause: Micros,

@@ -84,6 +84,7 @@ fn every_family_says_what_it_is() {
                 "port_resolution_failures",
                 "reconciliation_errors",
                 "reconciliations",
+                "records_dropped",
                 "retry_attempts",
                 "retry_success_after_retry",
                 "spans_dropped",

@@ -25,6 +25,7 @@ const DONE_WITHIN: Duration = Duration::from_mins(2);
 #[derive(Debug, Clone)]
 pub struct Chromium {
     program: PathBuf,
+    dark: bool,
 }
 
 impl Chromium {
@@ -40,7 +41,13 @@ impl Chromium {
         let program = program.with_context(|| {
             format!("no browser on PATH (tried {}); on Debian: apt-get install chromium", NAMES.join(", "))
         })?;
-        Ok(Self { program })
+        Ok(Self { program, dark: false })
+    }
+
+    /// One whose user prefers dark pages.
+    #[must_use]
+    pub fn in_the_dark(self) -> Self {
+        Self { dark: true, ..self }
     }
 
     /// Takes a picture of a page, as PNG, in a window of this width and height.
@@ -71,6 +78,8 @@ impl Chromium {
             .arg("--force-prefers-reduced-motion")
             .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            // 0 is dark, 1 is light, whatever the desktop says.
+            .arg(format!("--blink-settings=preferredColorScheme={}", u8::from(!self.dark)))
             .arg(format!("--virtual-time-budget={}", SETTLED.as_millis()))
             .args(arguments)
             .stdin(Stdio::null())

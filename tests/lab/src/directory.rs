@@ -1,4 +1,4 @@
-//! The folder of one control plane: everything it writes, removed with it.
+//! A folder of its own for whatever is written: by a control plane, a browser, a test. Removed with its owner.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,10 +12,11 @@ const PREFIX: &str = "zen-lead-lab-";
 
 /// A folder of our own, named after this process so that a later one can tell whether its owner still lives.
 #[derive(Debug)]
-pub(crate) struct Directory(PathBuf);
+pub struct Directory(PathBuf);
 
 impl Directory {
-    pub(crate) fn create() -> Result<Self> {
+    /// A new one, below the system's folder for temporary files.
+    pub fn create() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         remove_leftovers();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -24,7 +25,9 @@ impl Directory {
         Ok(Self(path))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }

@@ -57,6 +57,7 @@ pub use collector::{Collector, ExportRequest, Mode};
 pub use component::Component;
 pub use connection::{Authority, Connection, Token, client, client_from};
 pub use controlplane::{ADMIN, ControlPlane, Options};
+pub use directory::Directory;
 pub use forwarder::{Forwarder, Route};
 pub use history::{Change, History, Revision};
 pub use lab::{Lab, Namespace};

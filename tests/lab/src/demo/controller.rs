@@ -101,11 +101,12 @@ impl Controller {
         let health = ports::free()?;
         let log = folder.join("zen-lead.log");
         // Those that the user's environment could also set are given, since flags win.
-        let mut all: Vec<String> = ["run", "--metrics-bind-address=0", "--context=", "--dry-run=false"]
-            .into_iter()
-            .chain(["--log-level=info", "--log-format=text", "--identity=demo", "--leader-elect=false"])
-            .map(str::to_owned)
-            .collect();
+        let mut all: Vec<String> =
+            ["run", "--metrics-bind-address=0", "--debug-bind-address=0", "--context=", "--dry-run=false"]
+                .into_iter()
+                .chain(["--log-level=info", "--log-format=text", "--identity=demo", "--leader-elect=false"])
+                .map(str::to_owned)
+                .collect();
         all.push(format!("--health-probe-bind-address=127.0.0.1:{health}"));
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
         all.extend_from_slice(arguments);

@@ -1,0 +1,172 @@
+//! What takes note of every step: into the flight recorder, and into files if somebody wants them.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use machine::{Election, Event, Step, Timestamp};
+
+use super::files::{self, Directory, Files, Queue, Queued};
+use super::flight::{Flight, Ring};
+use super::{Record, files::stamp};
+use crate::managed::Key;
+
+/// The directory for the files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot record into {}: {error}; name a directory that this process may write to", directory.display())]
+pub struct DirectoryError {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What is wrong with it.
+    pub error: io::Error,
+}
+
+/// Takes note of every step. Cheap to copy; all copies are one.
+#[derive(Clone)]
+#[must_use]
+pub struct Recorder {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Shared {
+    log: Mutex<Log>,
+}
+
+pub(super) struct Log {
+    flight: Flight,
+    pub(super) queue: Option<Queue>,
+}
+
+impl Recorder {
+    /// A recorder that keeps the newest records in so many bytes of memory.
+    pub fn new(flight_bytes: usize) -> Self {
+        let log = Log { flight: Flight::new(flight_bytes), queue: None };
+        Self { shared: Arc::new(Shared { log: Mutex::new(log) }) }
+    }
+
+    /// Also writes every record to files in this directory, by a thread of its own, until [`Files::stop`].
+    pub fn record_to(&self, directory: Directory) -> Result<Files, DirectoryError> {
+        let path = directory.path.clone();
+        files::start(directory, self.shared.clone())
+            .map_err(|error| DirectoryError { directory: path, error })
+    }
+
+    /// Lets the election take its step number `seq`, and takes note of it.
+    pub fn step(&self, key: &Key, seq: u64, at: Timestamp, election: &mut Election, event: &Event) -> Step {
+        // Not locked during the step: should that ever panic, the hook writes down what led to it.
+        let before = self.shared.lock().needs_start(key, seq).then(|| election.clone());
+        let step = election.step(at, event);
+        let record = Arc::new(Record { seq, at, event: event.clone(), step: step.clone() });
+        self.shared.lock().push(key, before, record);
+        step
+    }
+
+    /// The newest records of a Service, as a log.
+    #[must_use]
+    pub fn log(&self, namespace: &str, service: &str) -> Option<String> {
+        let key = Key { namespace: namespace.into(), name: service.into() };
+        let ring = self.shared.lock().flight.copy(&key)?;
+        text(&key, &ring)
+    }
+
+    /// The Services of which there are records in memory, in order.
+    #[must_use]
+    pub fn services(&self) -> Vec<Key> {
+        self.shared.lock().flight.keys()
+    }
+
+    /// From now on, a panic first writes all that is in memory to a file in `directory`.
+    pub fn rescue_on_panic(&self, directory: PathBuf) {
+        let (recorder, usual) = (self.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            match recorder.rescue(&directory) {
+                Ok(file) => eprintln!("the last records are in {}", file.display()),
+                Err(error) => {
+                    eprintln!("the last records cannot be written to {}: {error}", directory.display())
+                }
+            }
+            usual(panic);
+        }));
+    }
+
+    /// Writes all that is in memory to a file in `directory`, and tells which: for when the process dies. Gives up if
+    /// the records are out of reach.
+    pub fn rescue(&self, directory: &Path) -> io::Result<PathBuf> {
+        let log = self.shared.reach().ok_or(io::ErrorKind::WouldBlock)?;
+        let file = directory.join(format!("{}crash-{}.jsonl", files::PREFIX, stamp()));
+        let mut text = String::new();
+        for key in log.flight.keys() {
+            text.extend(log.flight.copy(&key).and_then(|ring| self::text(&key, &ring)));
+        }
+        std::fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    /// How many bytes the records in memory take.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.shared.lock().flight.used()
+    }
+
+    /// How many records could not be written to files.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.lock().queue.as_ref().map_or(0, |queue| queue.dropped)
+    }
+}
+
+fn text(key: &Key, ring: &Ring) -> Option<String> {
+    let mut buffer = Vec::new();
+    ring.write(key.to_string().into(), &mut buffer).ok()?;
+    String::from_utf8(buffer).ok()
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Log> {
+        // Whoever panicked while it was locked has left whole records.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Like [`Self::lock`], but gives up soon: for whoever may hold the lock itself.
+    fn reach(&self) -> Option<MutexGuard<'_, Log>> {
+        (0..50).find_map(|_| match self.log.try_lock() {
+            Ok(log) => Some(log),
+            Err(std::sync::TryLockError::Poisoned(log)) => Some(log.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => {
+                std::thread::sleep(Duration::from_millis(1));
+                None
+            }
+        })
+    }
+}
+
+impl Log {
+    /// Whether the record of this number must come with the election before it.
+    fn needs_start(&self, key: &Key, seq: u64) -> bool {
+        let open = self.queue.as_ref().and_then(Queue::open);
+        self.flight.headed(key, seq).is_none_or(|headed| open.is_some_and(|recording| recording != headed))
+    }
+
+    fn push(&mut self, key: &Key, before: Option<Election>, record: Arc<Record>) {
+        let ring = self.flight.push(key, before.as_ref(), record.clone());
+        if let (Some(queue), Some(ring)) = (&mut self.queue, ring) {
+            let open = queue.open().filter(|recording| before.is_some() || ring.headed == *recording);
+            // A Service whose record was lost starts anew with its next one.
+            ring.headed = open.unwrap_or_default();
+            if let Some(recording) = open {
+                queue.push(Queued { recording, key: key.clone(), before: before.map(Box::new), record });
+            } else {
+                queue.dropped += 1;
+            }
+        }
+        self.flight.make_room();
+    }
+}

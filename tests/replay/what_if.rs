@@ -1,0 +1,73 @@
+//! What another policy would have changed.
+
+use machine::Micros;
+use zen_lead::replay::{self, Task};
+
+use crate::stories;
+use crate::story::Story;
+
+/// The lines about another policy, in words.
+fn told(story: &Story, overrides: &[&str]) -> Vec<String> {
+    let directory = lab::Directory::create().unwrap();
+    let file = directory.path().join("a.jsonl");
+    std::fs::write(&file, story.log()).unwrap();
+    let overrides = overrides.iter().map(|text| text.parse().unwrap()).collect();
+    let task = Task { files: vec![file], overrides, html: None, quiet: true, budget: Micros::from_secs(5) };
+    let mut out = Vec::new();
+    assert!(!replay::replay(&task, &mut out).unwrap());
+    let text = String::from_utf8(out).unwrap();
+    let lines = text.lines().skip_while(|line| !line.starts_with("With ")).skip(2);
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The same policy costs the same: the API server that is played is the one of the log.
+#[test]
+fn the_same_policy_costs_the_same() {
+    for (name, story) in stories::all() {
+        // What others write instead of us, and answers that are lost, are not played.
+        if ["another-replica-was-first", "answer-lost", "endpoint-refused", "opt-out-mid-failover"]
+            .contains(&name)
+        {
+            continue;
+        }
+        let lines = told(&story, &["prefer-new-revision=true"]);
+        let service = lines.first().unwrap();
+        let (before, after) = (service.split(" -> ").next().unwrap(), service.split(" -> ").nth(1).unwrap());
+        let (switches, outage) = (before.rsplit(' ').next().unwrap(), after.split_once(' ').unwrap().1);
+        assert_eq!(*service, format!("shop/orders {switches} -> {switches} {outage} -> {outage}"), "{name}");
+    }
+}
+
+#[test]
+fn patience_spares_a_switch_and_costs_time() {
+    let lines = told(&stories::leader_not_ready(), &["failover-min-delay=5s"]);
+    assert_eq!(lines, ["shop/orders 1 -> 0 1.8 ms -> 4.00 s", "unready 1 -> 0 1.8 ms -> 4.00 s"]);
+}
+
+#[test]
+fn without_patience_a_flap_is_a_switch() {
+    let lines = told(&stories::flapping(), &["failover-min-delay=0s"]);
+    assert_eq!(lines[0], "shop/orders 1 -> 1 7.00 s -> 1.8 ms");
+}
+
+#[test]
+fn failback_adds_switches_with_their_own_cause() {
+    let lines = told(&stories::leader_not_ready(), &["failback=immediate"]);
+    assert_eq!(lines[0], "shop/orders 1 -> 2 1.8 ms -> 1.8 ms");
+    assert!(lines.contains(&"failback 0 -> 1 0 us -> 0 us".to_owned()), "{lines:?}");
+}
+
+/// Orders that were open when the log starts are answered as they were.
+#[test]
+fn a_log_that_starts_mid_failover_goes_on() {
+    let story = stories::leader_not_ready();
+    let ordered = story
+        .records
+        .iter()
+        .find(|record| {
+            record.step.transition.as_ref().is_some_and(|moved| moved.to == machine::Phase::Reelecting)
+        })
+        .unwrap();
+    let lines = told(&story.from(ordered.seq), &["failback=immediate"]);
+    assert_eq!(lines[0], "shop/orders 0 -> 1 0 us -> 0 us", "{lines:?}");
+}
