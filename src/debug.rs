@@ -20,7 +20,10 @@ pub fn with_elections(routes: Routes, recorder: &Recorder) -> Routes {
 fn answer(recorder: &Recorder, path: &str) -> Answer {
     let rest = path.strip_prefix(ELECTIONS).unwrap_or_default();
     if rest.is_empty() {
-        let paths = recorder.services().iter().map(|key| format!("{ELECTIONS}{key}/log\n")).collect();
+        let mut paths = String::new();
+        for key in recorder.services() {
+            paths.extend([ELECTIONS, &key.namespace, "/", &key.name, "/log\n"]);
+        }
         return text(StatusCode::OK, paths);
     }
     let log = match rest.split('/').collect::<Vec<_>>()[..] {

@@ -1,17 +1,38 @@
 //! What the machine knows of a pod.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Timestamp;
 
 /// A pod's identity, written `name/uid`. Two are equal if their UIDs are: names and addresses are reused, UIDs
 /// never.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Pod(Arc<str>);
+
+/// In one step: by way of a `String`, as serde makes an `Arc<str>`, a text is copied twice, and a log is mostly pods.
+impl<'de> Deserialize<'de> for Pod {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Pod;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a pod as name/uid")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Pod, E> {
+                Ok(Pod(text.into()))
+            }
+        }
+        from.deserialize_str(Text)
+    }
+}
 
 impl Pod {
     /// The pod called `name` with this `uid`.

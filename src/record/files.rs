@@ -20,6 +20,9 @@ use crate::managed::Key;
 /// What the files' names begin with; those of earlier runs are known by it.
 pub(super) const PREFIX: &str = "zen-lead-";
 
+/// What they end with.
+pub(super) const SUFFIX: &str = ".jsonl";
+
 /// Records that may wait for the disk: 3 MB. Ten times what 500 Services do within [`PAUSE`] when all lose their leader.
 const QUEUE_MOST: usize = 8_192;
 
@@ -115,7 +118,7 @@ impl Output {
         let stamp = stamp();
         let mut number = 1;
         let file = loop {
-            let name = format!("{PREFIX}{stamp}-{number:04}.jsonl");
+            let name = format!("{PREFIX}{stamp}-{number:04}{SUFFIX}");
             match File::create_new(directory.path.join(name)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 file => break file?,
@@ -135,7 +138,7 @@ fn remove_old(directory: &Path, keep: usize) -> io::Result<()> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        let is_ours = |name: &str| name.starts_with(PREFIX) && name.ends_with(".jsonl");
+        let is_ours = |name: &str| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
         names.extend(Some(name).filter(|name| name.to_str().is_some_and(is_ours)));
     }
     names.sort();

@@ -98,8 +98,7 @@ impl Flight {
         before: Option<&Election>,
         record: Arc<Record>,
     ) -> Option<&mut Ring> {
-        let is_next = |ring: &&mut Box<Ring>| ring.next == record.seq;
-        if self.rings.get_mut(key).filter(is_next).is_none() {
+        if self.rings.get(key).is_none_or(|ring| ring.next != record.seq) {
             let (at, ring) = (record.at, Box::new(Ring::new(before?.clone(), record.seq)));
             self.used += ring.bytes;
             match self.rings.insert(key.clone(), ring) {

@@ -164,7 +164,7 @@ fn place(
     found: u64,
 ) -> Result<Arc<str>, Fault> {
     let no_header = || Fault::NoHeader { service: named.map(str::to_owned) };
-    let name = named.or(current.map(|name| &**name)).ok_or_else(no_header)?;
+    let name = named.or_else(|| current.map(|name| &**name)).ok_or_else(no_header)?;
     let (service, expected) = next.get_key_value(name).ok_or_else(no_header)?;
     let (service, expected) = (service.clone(), *expected);
     if found != expected {

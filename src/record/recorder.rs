@@ -90,7 +90,7 @@ impl Recorder {
             match recorder.rescue(&directory) {
                 Ok(file) => eprintln!("the last records are in {}", file.display()),
                 Err(error) => {
-                    eprintln!("the last records cannot be written to {}: {error}", directory.display())
+                    eprintln!("the last records cannot be written to {}: {error}", directory.display());
                 }
             }
             usual(panic);
@@ -101,7 +101,7 @@ impl Recorder {
     /// the records are out of reach.
     pub fn rescue(&self, directory: &Path) -> io::Result<PathBuf> {
         let log = self.shared.reach().ok_or(io::ErrorKind::WouldBlock)?;
-        let file = directory.join(format!("{}crash-{}.jsonl", files::PREFIX, stamp()));
+        let file = directory.join(format!("{}crash-{}{}", files::PREFIX, stamp(), files::SUFFIX));
         let mut text = String::new();
         for key in log.flight.keys() {
             text.extend(log.flight.copy(&key).and_then(|ring| self::text(&key, &ring)));

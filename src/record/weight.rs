@@ -13,7 +13,7 @@ const ALLOCATION: usize = 16;
 /// let go of them, and so the sum is never too low.
 pub(super) fn of(record: &Record) -> usize {
     let Record { seq: _, at: _, event, step } = record;
-    let moved = step.transition.iter().flat_map(|moved| [&moved.from_pod, &moved.to_pod]);
+    let moved = step.transition.iter().flat_map(|moved| [moved.from_pod.as_ref(), moved.to_pod.as_ref()]);
     let effects = step.effects.capacity() * size_of::<Effect>() + ALLOCATION;
     ALLOCATION
         + size_of::<Record>()
@@ -27,9 +27,9 @@ fn event(event: &Event) -> usize {
     match event {
         Event::Synced { members, standing } => {
             let rows = members.capacity() * size_of::<Member>();
-            rows + members.iter().map(member).sum::<usize>() + publication(&standing.published)
+            rows + members.iter().map(member).sum::<usize>() + publication(standing.published.as_ref())
         }
-        Event::Unblocked { standing } => publication(&standing.published),
+        Event::Unblocked { standing } => publication(standing.published.as_ref()),
         Event::PodReady { member }
         | Event::PodUnready { member }
         | Event::PodTerminating { member }
@@ -37,11 +37,13 @@ fn event(event: &Event) -> usize {
         Event::Confirmed { member, .. } => member.as_ref().map_or(0, self::member),
         Event::PodGone { pod, .. } | Event::NodeLost { pod } | Event::NodeBack { pod } => name(pod),
         Event::PublishFailed { outcome: Outcome::Refused { words, .. }, .. } => words.len() + ALLOCATION,
-        Event::ReadDone { published, .. } => publication(published),
-        Event::PublicationObserved { published, by, .. } => publication(published) + text(by),
+        Event::ReadDone { published, .. } => publication(published.as_ref()),
+        Event::PublicationObserved { published, by, .. } => {
+            publication(published.as_ref()) + text(by.as_ref())
+        }
         Event::Blocked { by: Obstruction::Service(by) | Obstruction::Slice(by) } => by.len() + ALLOCATION,
         Event::SwitchoverRequested { request } => {
-            request.text.len() + request.pod.len() + text(&request.uid) + 2 * ALLOCATION
+            request.text.len() + request.pod.len() + text(request.uid.as_ref()) + 2 * ALLOCATION
         }
         Event::PolicyChanged { .. }
         | Event::OptedOut
@@ -69,31 +71,33 @@ fn event(event: &Event) -> usize {
 fn effect(effect: &Effect) -> usize {
     match effect {
         Effect::Publish { wanted: Wanted { leader, handled, .. }, .. }
-        | Effect::Mirror { mirror: Mirror { leader, handled, .. }, .. } => pod(leader) + text(handled),
+        | Effect::Mirror { mirror: Mirror { leader, handled, .. }, .. } => {
+            pod(leader.as_ref()) + text(handled.as_ref())
+        }
         Effect::Confirm { pod, .. } => name(pod),
         Effect::Notify { notice: Notice { pod: about, previous, detail, .. }, .. } => {
-            pod(about) + pod(previous) + text(detail)
+            pod(about.as_ref()) + pod(previous.as_ref()) + text(detail.as_ref())
         }
         Effect::Read { .. } | Effect::Remove { .. } => 0,
     }
 }
 
-fn publication(publication: &Option<Publication>) -> usize {
-    publication.as_ref().map_or(0, |Publication { leader, handled, .. }| pod(leader) + text(handled))
+fn publication(publication: Option<&Publication>) -> usize {
+    publication.map_or(0, |Publication { leader, handled, .. }| pod(leader.as_ref()) + text(handled.as_ref()))
 }
 
 fn member(member: &Member) -> usize {
     name(&member.pod)
 }
 
-fn pod(pod: &Option<Pod>) -> usize {
-    pod.as_ref().map_or(0, name)
+fn pod(pod: Option<&Pod>) -> usize {
+    pod.map_or(0, name)
 }
 
 fn name(pod: &Pod) -> usize {
     pod.name().len() + 1 + pod.uid().len() + ALLOCATION
 }
 
-fn text(text: &Option<Arc<str>>) -> usize {
-    text.as_ref().map_or(0, |text| text.len() + ALLOCATION)
+fn text(text: Option<&Arc<str>>) -> usize {
+    text.map_or(0, |text| text.len() + ALLOCATION)
 }

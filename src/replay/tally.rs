@@ -74,7 +74,7 @@ impl Tally {
             }
             (Some(true), Some(_)) => self.end(),
             (Some(false) | None, Some(outage)) => {
-                outage.cause = outage.cause.or(moved.map(|moved| moved.cause));
+                outage.cause = outage.cause.or_else(|| moved.map(|moved| moved.cause));
             }
             (Some(true) | None, None) => {}
         }

@@ -243,7 +243,6 @@ impl Course {
             let call = self.calls.front().map(|(when, _)| *when).filter(|when| *when <= at);
             let alarm = self.election.deadline().filter(|when| *when <= at);
             match (call, alarm) {
-                (None, None) => return,
                 (Some(call), alarm) if alarm.is_none_or(|alarm| call <= alarm) => {
                     let Some((when, effect)) = self.calls.pop_front() else { return };
                     let answer = self.answer(effect);
@@ -258,7 +257,7 @@ impl Course {
                         return;
                     }
                 }
-                (Some(_), None) => return,
+                (None | Some(_), None) => return,
             }
         }
     }

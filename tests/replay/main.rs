@@ -2,6 +2,8 @@
 //! replayed from then on. `UPDATE_LOGS=1` rewrites what the logs expect, so that a change of behaviour shows as a
 //! difference to review.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test, and its helpers")]
+
 mod corpus;
 mod page;
 mod program;

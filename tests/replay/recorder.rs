@@ -242,6 +242,19 @@ fn all_rings_are_rescued_into_one_file() {
     assert_eq!(replayed(&std::fs::read_to_string(file).unwrap()).len(), 3 * 256);
 }
 
+#[test]
+fn a_panic_writes_the_rings_first() {
+    let folder = Folder::create().unwrap();
+    let recorder = Recorder::new(1 << 20);
+    Teller::new(&recorder, 0).tell(20);
+    recorder.rescue_on_panic(folder.path().to_owned());
+    let panicked = std::thread::spawn(|| panic!("as the test wants")).join();
+    assert!(panicked.is_err());
+    let names = names(folder.path());
+    let text = std::fs::read_to_string(folder.path().join(&names[0])).unwrap();
+    assert_eq!(replayed(&text).len(), 20);
+}
+
 /// A ring starts with an election in the midst of its life, orders and all.
 #[test]
 fn a_ring_starts_with_the_election_before_its_oldest_record() {

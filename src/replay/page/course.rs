@@ -73,7 +73,7 @@ impl Failover {
 
 impl Course {
     pub(super) fn start(&mut self, header: &Header, election: &Election) {
-        self.note = header.note.clone().or(self.note.take());
+        self.note = header.note.clone().or_else(|| self.note.take());
         self.open = None;
         let state = election.state();
         // Before the first step nothing is known of the time.
