@@ -9,8 +9,9 @@
 pub mod annotations;
 mod apply;
 pub mod client;
-mod clock;
+pub mod clock;
 pub mod config;
+pub mod dice;
 mod driver;
 mod failover;
 mod failure;

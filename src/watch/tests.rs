@@ -691,7 +691,8 @@ fn start_as(source: usize, script: Vec<Reply>) -> (FakeServer, Changes, WatchSta
     let (server, client) = FakeServer::new(script);
     let (sink, receiver) = mpsc::channel(4);
     let status = WatchStatus::new("pods");
-    let options = WatchOptions { label_selector: Some("app=x".into()), page_size: 2 };
+    let options =
+        WatchOptions { label_selector: Some("app=x".into()), page_size: 2, ..WatchOptions::default() };
     let task = tokio::spawn(follow::<Pod, _>(
         Api::namespaced(client, "shop"),
         options,
