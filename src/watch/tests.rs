@@ -451,7 +451,7 @@ async fn the_source_comes_with_every_change_and_chooses_the_connection() {
 
 #[test]
 fn the_first_wait_is_at_most_100_ms_and_waits_differ() {
-    let first: Vec<Duration> = (0..100).map(|_| Backoff::default().next()).collect();
+    let first: Vec<Duration> = (0..100).map(|_| Backoff::new(Dice::new()).next()).collect();
     assert!(first.iter().all(|wait| *wait <= FIRST_RETRY && *wait >= FIRST_RETRY / 2));
     assert!(first.iter().any(|wait| wait != &first[0]));
 }
