@@ -312,6 +312,7 @@ impl Driver {
         let cx = Surroundings {
             at,
             clock: self.clock,
+            acts_first: self.held.acts_first,
             identity: &self.identity,
             tracer: self.tracer.as_ref(),
             budget: self.budget,

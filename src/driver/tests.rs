@@ -350,3 +350,35 @@ async fn who_becomes_first_waits_for_nobody() {
     hear(&mut driver).await;
     assert_eq!(server.slices.lock().unwrap().len(), before + 1);
 }
+
+/// Two that mirror what each of them knew when it acted first would never end.
+#[tokio::test(start_paused = true)]
+async fn i8_who_no_longer_acts_first_leaves_the_mirror_to_who_does() {
+    let (server, mut driver, _) = second_replica_with_a_loss().await;
+    let mut told = server.stored.lock().unwrap().0.clone();
+    assert_eq!(
+        told["metadata"]["annotations"]["zen-lead.io/current-leader"], "orders-0",
+        "mirrored while first"
+    );
+    let others = json!({
+        "metadata": {
+            "resourceVersion": "5000",
+            "annotations": { "zen-lead.io/current-leader": "orders-1", "zen-lead.io/leader-pod-name": "orders-1" },
+        },
+    });
+    merge(&mut told, &others);
+    server.stored.lock().unwrap().0 = told.clone();
+    driver.told(Feed::Services(0, Change::Applied(decode(told))));
+    hear(&mut driver).await;
+    advance(Duration::from_secs(1)).await;
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(server.told(), "orders-1");
+
+    // First again, it says what it knows itself.
+    driver.told(Feed::Lease(true));
+    hear(&mut driver).await;
+    let leader =
+        driver.world.namespaces["shop"].managed.values().next().unwrap().election.state().pod().cloned();
+    assert_eq!(server.told(), leader.unwrap().name());
+}

@@ -75,6 +75,7 @@ impl Run {
         let identity = Identity { instance: "system/zen-lead".into(), replica: "zen-lead-0".into() };
         let key = Key { namespace: "shop".into(), name: "orders".into() };
         let cx = Surroundings {
+            acts_first: true,
             at,
             clock: self.clock,
             identity: &identity,

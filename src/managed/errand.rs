@@ -82,6 +82,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) at: Timestamp,
     /// What tells so.
     pub(crate) clock: Clock,
+    /// Whether this replica acts first.
+    pub(crate) acts_first: bool,
     /// Who we are.
     pub(crate) identity: &'a Identity,
     /// What makes traces, if somebody wants them.

@@ -70,15 +70,17 @@ impl Managed {
         }
         self.service.is_due = false;
         let place = self.place(cx.identity);
+        // What was to be mirrored when this replica acted first would undo what the one that does has mirrored since.
+        let mirror = self.service.mirror.as_deref().filter(|_| cx.acts_first);
         let (errand, request) = match self.service.read() {
             None => {
                 let unknown =
                     Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None };
-                let mirror = self.service.mirror.as_deref().unwrap_or(&unknown);
+                let mirror = mirror.unwrap_or(&unknown);
                 let service = service::desired(&place, mirror, &self.service.former_ips);
                 (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))
             }
-            Some(observed) => match service::difference(&observed, &place, self.service.mirror.as_deref()) {
+            Some(observed) => match service::difference(&observed, &place, mirror) {
                 None => {
                     if let Some(id) = self.service.mirror_order.take() {
                         out.events.push(Event::Mirrored { id });
