@@ -33,6 +33,7 @@ struct Server {
     /// There is no connection.
     is_away: AtomicBool,
     tries: AtomicUsize,
+    deletions: AtomicUsize,
 }
 
 impl Server {
@@ -51,6 +52,10 @@ impl Server {
         let is_service = head.uri.path().contains("/services");
         if is_service && head.method == Method::PATCH {
             self.patches.acquire().await?.forget();
+        }
+        if head.method == Method::DELETE {
+            self.deletions.fetch_add(1, SeqCst);
+            return Ok(Response::new(Full::from("{}")));
         }
         let sent = object.clone();
         let mut stored = self.stored.lock().unwrap();
@@ -80,8 +85,8 @@ impl Server {
 
 fn server(patches: usize) -> Arc<Server> {
     let (stored, patches) = (Mutex::new((json!({}), 1_000)), Semaphore::new(patches));
-    let (slices, is_away, tries) = Default::default();
-    Arc::new(Server { stored, patches, slices, is_away, tries })
+    let (slices, is_away, tries, deletions) = Default::default();
+    Arc::new(Server { stored, patches, slices, is_away, tries, deletions })
 }
 
 fn driver(server: &Arc<Server>) -> Driver {
@@ -381,4 +386,35 @@ async fn i8_who_no_longer_acts_first_leaves_the_mirror_to_who_does() {
     let leader =
         driver.world.namespaces["shop"].managed.values().next().unwrap().election.state().pod().cloned();
     assert_eq!(server.told(), leader.unwrap().name());
+}
+
+/// A Service was made anew, and another replica, which knows it already, has made its objects: the former one's removal
+/// is not theirs.
+#[tokio::test(start_paused = true)]
+async fn i4_whoever_leaves_does_not_delete_what_the_next_one_was_given() {
+    let server = server(9);
+    let mut driver = driver(&server);
+    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![source.clone()]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(vec![pod(&json!({}))]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    let mut of_next = slice_of(&server, 1);
+    let mut service_of_next = server.stored.lock().unwrap().0.clone();
+    for object in [&mut of_next, &mut service_of_next] {
+        object["metadata"]["ownerReferences"][0]["uid"] = json!("of-the-next");
+        merge(object, &json!({ "metadata": { "uid": "new", "resourceVersion": "9000" } }));
+    }
+    // The removal cannot be over while the server is away.
+    server.is_away.store(true, SeqCst);
+    driver.told(Feed::Services(0, Change::Deleted(source)));
+    driver.told(Feed::Slices(0, Change::Applied(decode(of_next))));
+    driver.told(Feed::Services(0, Change::Applied(decode(service_of_next))));
+    server.is_away.store(false, SeqCst);
+    hear(&mut driver).await;
+    assert_eq!(server.deletions.load(SeqCst), 2, "the former slice and leader Service, each by its own UID");
 }

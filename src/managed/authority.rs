@@ -177,8 +177,13 @@ impl Managed {
             }
             Claim::Stale(_) => {
                 self.authority = None;
-                let target = Target::of(false, &seen.metadata);
-                out.errands.push((Errand::ReplaceSlice { read }, Request::Delete(vec![target])));
+                // Whoever leaves replaces nothing: it may be the next one's.
+                if self.is_leaving {
+                    out.events.extend(read.map(|id| Event::ReadFailed { id }));
+                } else {
+                    let target = Target::of(false, &seen.metadata);
+                    out.errands.push((Errand::ReplaceSlice { read }, Request::Delete(vec![target])));
+                }
             }
             Claim::Foreign(why) => {
                 self.authority = None;

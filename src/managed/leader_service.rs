@@ -133,7 +133,8 @@ impl Managed {
             }
             Claim::Stale(_) => {
                 self.service.observed = None;
-                if !self.service.open {
+                // Whoever leaves replaces nothing: it may be the next one's.
+                if !self.service.open && !self.is_leaving {
                     self.service.open = true;
                     let target = Target::of(true, &seen.metadata);
                     out.errands.push((Errand::ReplaceService, Request::Delete(vec![target])));

@@ -88,7 +88,7 @@ impl Managed {
             Claim::Ours | Claim::Adoptable => self.second.observed = Some(Box::new(observed)),
             Claim::Stale(_) => {
                 self.second.observed = None;
-                if !self.second.open {
+                if !self.second.open && !self.is_leaving {
                     self.second.open = true;
                     out.errands.push((
                         Errand::ReplaceSecond,
