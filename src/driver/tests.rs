@@ -18,7 +18,7 @@ use super::{Driver, Feed, Purpose, Scope, Telemetry};
 use crate::apply::Apply;
 use crate::config::MetricsDetail;
 use crate::health::Health;
-use crate::kinds::fixtures::{decode, merge, pod, service, with};
+use crate::kinds::fixtures::{decode, merge, pod, service, service_json, with};
 use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
 use crate::watch::Change;
@@ -34,6 +34,8 @@ struct Server {
     is_away: AtomicBool,
     tries: AtomicUsize,
     deletions: AtomicUsize,
+    /// The source Service, if it is to be read.
+    source: Mutex<Option<Value>>,
 }
 
 impl Server {
@@ -52,6 +54,13 @@ impl Server {
         let is_service = head.uri.path().contains("/services");
         if is_service && head.method == Method::PATCH {
             self.patches.acquire().await?.forget();
+        }
+        let source = self.source.lock().unwrap().clone();
+        if let Some(source) = source
+            && head.method == Method::GET
+            && head.uri.path().ends_with("/services/orders")
+        {
+            return Ok(Response::new(Full::from(serde_json::to_vec(&source)?)));
         }
         if head.method == Method::DELETE {
             self.deletions.fetch_add(1, SeqCst);
@@ -85,8 +94,8 @@ impl Server {
 
 fn server(patches: usize) -> Arc<Server> {
     let (stored, patches) = (Mutex::new((json!({}), 1_000)), Semaphore::new(patches));
-    let (slices, is_away, tries, deletions) = Default::default();
-    Arc::new(Server { stored, patches, slices, is_away, tries, deletions })
+    let (slices, is_away, tries, deletions, source) = Default::default();
+    Arc::new(Server { stored, patches, slices, is_away, tries, deletions, source })
 }
 
 fn driver(server: &Arc<Server>) -> Driver {
@@ -388,21 +397,33 @@ async fn i8_who_no_longer_acts_first_leaves_the_mirror_to_who_does() {
     assert_eq!(server.told(), leader.unwrap().name());
 }
 
-/// A Service was made anew, and another replica, which knows it already, has made its objects: the former one's removal
-/// is not theirs.
-#[tokio::test(start_paused = true)]
-async fn i4_whoever_leaves_does_not_delete_what_the_next_one_was_given() {
+/// The source Service `orders` as the API server tells it.
+fn source(over: &Value) -> Value {
+    let spec = json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } });
+    with(with(service_json(), &spec), over)
+}
+
+/// A replica whose Service `orders` is led.
+async fn led() -> (Arc<Server>, Driver) {
     let server = server(9);
     let mut driver = driver(&server);
-    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
     driver.lists[0].listed[2] = true;
-    for change in listed(vec![source.clone()]) {
+    for change in listed(vec![decode(source(&json!({})))]) {
         driver.told(Feed::Services(0, change));
     }
     for change in listed(vec![pod(&json!({}))]) {
         driver.told(Feed::Pods(0, change));
     }
     hear(&mut driver).await;
+    (server, driver)
+}
+
+/// A Service was made anew, and another replica, which knows it already, has made its objects: the former one's removal
+/// is not theirs.
+#[tokio::test(start_paused = true)]
+async fn i4_whoever_leaves_does_not_delete_what_the_next_one_was_given() {
+    let (server, mut driver) = led().await;
+    let source = decode(source(&json!({})));
     let mut of_next = slice_of(&server, 1);
     let mut service_of_next = server.stored.lock().unwrap().0.clone();
     for object in [&mut of_next, &mut service_of_next] {
@@ -417,4 +438,43 @@ async fn i4_whoever_leaves_does_not_delete_what_the_next_one_was_given() {
     server.is_away.store(false, SeqCst);
     hear(&mut driver).await;
     assert_eq!(server.deletions.load(SeqCst), 2, "the former slice and leader Service, each by its own UID");
+}
+
+/// The view of Services lags: by now the Service has opted in again, and what there is is another replica's work.
+#[tokio::test(start_paused = true)]
+async fn i4_what_the_service_asks_for_by_now_is_not_removed() {
+    let (server, mut driver) = led().await;
+    let again = source(&json!({ "metadata": { "resourceVersion": "9001" } }));
+    *server.source.lock().unwrap() = Some(again.clone());
+    let out = json!({ "metadata": { "resourceVersion": "9000", "annotations": { "zen-lead.io/enabled": "false" } } });
+    driver.told(Feed::Services(0, Change::Applied(decode(source(&out)))));
+    hear(&mut driver).await;
+    assert_eq!(server.deletions.load(SeqCst), 0);
+    driver.told(Feed::Services(0, Change::Applied(decode(again))));
+    hear(&mut driver).await;
+    assert_eq!(server.deletions.load(SeqCst), 0);
+    let managed = driver.world.namespaces["shop"].managed.values().next().unwrap();
+    assert_eq!(
+        managed.election.state().pod().map(machine::Pod::name),
+        Some("orders-0"),
+        "taken over as it stands"
+    );
+}
+
+/// The view of Services lags: the owner that it does not know is not a former one but the present one.
+#[tokio::test(start_paused = true)]
+async fn i4_what_a_service_made_anew_owns_is_not_taken_for_a_leftover() {
+    for (owner, deletions) in [("of-the-next", 0), ("of-a-former-one", 1)] {
+        let (server, mut driver) = led().await;
+        let known = source(&json!({}))["metadata"]["uid"].clone();
+        let is_next = owner == "of-the-next";
+        let uid = if is_next { json!(owner) } else { known };
+        *server.source.lock().unwrap() = Some(source(&json!({ "metadata": { "uid": uid } })));
+        let mut slice = slice_of(&server, 1);
+        slice["metadata"]["ownerReferences"][0]["uid"] = json!(owner);
+        merge(&mut slice, &json!({ "metadata": { "uid": "new", "resourceVersion": "9000" } }));
+        driver.told(Feed::Slices(0, Change::Applied(decode(slice))));
+        hear(&mut driver).await;
+        assert_eq!(server.deletions.load(SeqCst), deletions, "{owner}");
+    }
 }

@@ -7,7 +7,7 @@ use machine::{Event, OrderId, Version, Wanted};
 use super::obstacle::ForeignSlice;
 use super::{Errand, Managed, Outcome, Surroundings};
 use crate::annotations::{EPOCH, Invalid};
-use crate::apply::{Reply, Request, Target};
+use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Family, SliceLite, version};
 use crate::notice::Notice;
@@ -181,8 +181,8 @@ impl Managed {
                 if self.is_leaving {
                     out.events.extend(read.map(|id| Event::ReadFailed { id }));
                 } else {
-                    let target = Target::of(false, &seen.metadata);
-                    out.errands.push((Errand::ReplaceSlice { read }, Request::Delete(vec![target])));
+                    let deletion = self.delete_stale(&seen.metadata, false);
+                    out.errands.push((Errand::ReplaceSlice { read }, deletion));
                 }
             }
             Claim::Foreign(why) => {

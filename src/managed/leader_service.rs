@@ -7,7 +7,7 @@ use machine::{Event, Mirror, OrderId};
 
 use super::pace::Pace;
 use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
-use crate::apply::{Reply, Request, Target};
+use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Kept, ServiceLite, version};
 use crate::notice::Notice;
@@ -136,8 +136,7 @@ impl Managed {
                 // Whoever leaves replaces nothing: it may be the next one's.
                 if !self.service.open && !self.is_leaving {
                     self.service.open = true;
-                    let target = Target::of(true, &seen.metadata);
-                    out.errands.push((Errand::ReplaceService, Request::Delete(vec![target])));
+                    out.errands.push((Errand::ReplaceService, self.delete_stale(&seen.metadata, true)));
                 }
             }
             Claim::Foreign(why) => self.obstruct_service(&why, out),
