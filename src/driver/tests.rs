@@ -478,3 +478,36 @@ async fn i4_what_a_service_made_anew_owns_is_not_taken_for_a_leftover() {
         assert_eq!(server.deletions.load(SeqCst), deletions, "{owner}");
     }
 }
+
+/// A Service that was made anew while nobody looked: what its former life's objects record is lost when they go.
+#[tokio::test(start_paused = true)]
+async fn i3_the_epoch_goes_on_when_a_former_services_objects_are_replaced() {
+    let (server, former) = led().await;
+    let ahead = (former.clock.now().as_secs() + 1_000).to_string();
+    let of_former = |mut object: Value| {
+        object["metadata"]["annotations"]["zen-lead.io/epoch"] = json!(ahead);
+        object["metadata"]["ownerReferences"][0]["uid"] = json!("of-a-former-one");
+        object
+    };
+    let slice = of_former(slice_of(&server, 1));
+    let leader_service = of_former(server.stored.lock().unwrap().0.clone());
+    drop(former);
+    for (slices, services) in [(vec![slice], vec![]), (vec![], vec![leader_service])] {
+        let mut driver = driver(&server);
+        *server.source.lock().unwrap() = Some(source(&json!({})));
+        for change in listed(slices.into_iter().map(decode).collect()) {
+            driver.told(Feed::Slices(0, change));
+        }
+        let services = services.into_iter().chain([source(&json!({}))]).map(decode);
+        for change in listed(services.collect()) {
+            driver.told(Feed::Services(0, change));
+        }
+        for change in listed(vec![pod(&json!({}))]) {
+            driver.told(Feed::Pods(0, change));
+        }
+        hear(&mut driver).await;
+        let written = server.slices.lock().unwrap().last().unwrap().1.clone();
+        let epoch = written["metadata"]["annotations"]["zen-lead.io/epoch"].as_str().unwrap();
+        assert!(epoch.parse::<u64>().unwrap() > ahead.parse().unwrap(), "{epoch} after {ahead}");
+    }
+}

@@ -154,7 +154,8 @@ impl Managed {
         out: &mut Outcome,
     ) {
         let is_newer = self.is_newer(&observed);
-        if matches!(claim, Claim::Ours | Claim::Adoptable) {
+        // Also of one that has to go: with it goes the record of its terms.
+        if !matches!(claim, Claim::Foreign(_)) {
             self.count(observed.publication.epoch);
         }
         match claim {

@@ -133,6 +133,8 @@ impl Managed {
             }
             Claim::Stale(_) => {
                 self.service.observed = None;
+                // With it goes the mirror of its terms.
+                self.count(service::remembered(seen, cx.at).epoch);
                 // Whoever leaves replaces nothing: it may be the next one's.
                 if !self.service.open && !self.is_leaving {
                     self.service.open = true;
