@@ -25,6 +25,7 @@ use tracing::info;
 
 use crate::failure::{Failure, Kind};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
+use crate::service;
 
 use call::{Call, Metadata};
 pub(crate) use call::{Exchange, Parent};
@@ -75,8 +76,39 @@ pub(crate) enum Request {
     ReadService(String),
     /// Delete these objects, one after another.
     Delete(Vec<Target>),
+    /// Delete what this source Service has left, if that is still true: a view of Services that lags takes what another
+    /// replica has made for the Service as it is now for a leftover.
+    DeleteLeft {
+        /// The objects.
+        targets: Vec<Target>,
+        /// The source Service's name.
+        source: String,
+        /// What would make it untrue.
+        unless: Unless,
+    },
     /// Send a notice.
     Notify(Box<Event>),
+}
+
+/// What keeps an object from being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unless {
+    /// The source is another one than that with this UID.
+    MadeAnew(String),
+    /// The source asks for the object.
+    AskedFor,
+}
+
+impl Unless {
+    /// Whether it is so, given the source as it is; none if there is none.
+    fn holds(&self, source: Option<&ServiceLite>, targets: &[Target]) -> bool {
+        match self {
+            Self::MadeAnew(uid) => source.is_none_or(|source| source.metadata.uid.as_ref() != Some(uid)),
+            Self::AskedFor => source.is_some_and(|source| {
+                targets.iter().any(|target| service::asks_for(source, target.is_service, &target.name))
+            }),
+        }
+    }
 }
 
 /// An object to be deleted, as it was decided on.
@@ -105,6 +137,8 @@ pub(crate) enum Reply {
     Service(Box<ServiceLite>),
     /// Done; or not done, in a dry run.
     Done,
+    /// Not deleted: it is no leftover.
+    Kept,
 }
 
 /// A request and what it is for.
@@ -363,7 +397,9 @@ impl Request {
             Self::CreateSlice(_) | Self::ReplaceSlice(_) | Self::ReadSlice(_) | Self::ReadPod(_) => {
                 LaneName::Publications
             }
-            Self::CreateService(_) | Self::ReadService(_) | Self::Delete(_) => LaneName::Side,
+            Self::CreateService(_) | Self::ReadService(_) | Self::Delete(_) | Self::DeleteLeft { .. } => {
+                LaneName::Side
+            }
             Self::ListSlices(_) | Self::PatchService(..) | Self::Notify(_) => LaneName::Later,
         }
     }
@@ -390,7 +426,7 @@ impl Request {
             Self::CreateService(_) => "POST service",
             Self::PatchService(..) => "PATCH service",
             Self::ReadService(_) => "GET service",
-            Self::Delete(_) => "DELETE",
+            Self::Delete(_) | Self::DeleteLeft { .. } => "DELETE",
             Self::Notify(_) => "POST event",
         }
     }
@@ -400,12 +436,17 @@ impl Request {
         match self {
             Self::ReadPod(_) => "pods",
             Self::CreateService(_) | Self::PatchService(..) | Self::ReadService(_) => "services",
-            Self::Delete(targets) if targets.first().is_some_and(|target| target.is_service) => "services",
+            Self::Delete(targets) | Self::DeleteLeft { targets, .. }
+                if targets.first().is_some_and(|target| target.is_service) =>
+            {
+                "services"
+            }
             Self::CreateSlice(_)
             | Self::ReplaceSlice(_)
             | Self::ReadSlice(_)
             | Self::ListSlices(_)
-            | Self::Delete(_) => "endpointslices",
+            | Self::Delete(_)
+            | Self::DeleteLeft { .. } => "endpointslices",
             Self::Notify(_) => "events",
         }
     }
@@ -421,7 +462,7 @@ impl Request {
                 let (name, uid, version) = (name.clone(), String::new(), version.unwrap_or_default());
                 Some(Target { is_service: true, name, uid, version })
             }
-            Self::Delete(targets) => targets.first().cloned(),
+            Self::Delete(targets) | Self::DeleteLeft { targets, .. } => targets.first().cloned(),
             Self::ReadSlice(_)
             | Self::ListSlices(_)
             | Self::ReadPod(_)
@@ -437,6 +478,7 @@ impl Request {
             | Self::CreateService(_)
             | Self::PatchService(..)
             | Self::Delete(_)
+            | Self::DeleteLeft { .. }
             | Self::Notify(_) => true,
             Self::ReadSlice(_) | Self::ListSlices(_) | Self::ReadPod(_) | Self::ReadService(_) => false,
         }
@@ -458,6 +500,7 @@ impl Request {
             | Self::PatchService(..)
             | Self::ReadService(_)
             | Self::Delete(_)
+            | Self::DeleteLeft { .. }
             | Self::Notify(_) => Reply::Done,
         }
     }
@@ -510,9 +553,22 @@ impl Request {
             }
             Self::ReadService(name) => Ok(Reply::Service(call.get::<Service, _>(name).await?)),
             Self::Delete(targets) => {
-                for target in targets {
-                    call.delete(target).await?;
+                call.delete_all(targets).await?;
+                Ok(Reply::Done)
+            }
+            Self::DeleteLeft { targets, source, unless } => {
+                if targets.is_empty() {
+                    return Ok(Reply::Done);
                 }
+                let known: Option<Box<ServiceLite>> = match call.get::<Service, _>(source).await {
+                    Ok(known) => Some(known),
+                    Err(kube::Error::Api(status)) if status.code == 404 => None,
+                    Err(error) => return Err(error),
+                };
+                if unless.holds(known.as_deref(), targets) {
+                    return Ok(Reply::Kept);
+                }
+                call.delete_all(targets).await?;
                 Ok(Reply::Done)
             }
             Self::Notify(event) => {
@@ -535,7 +591,7 @@ impl std::fmt::Display for Request {
             | Self::ReadPod(name)
             | Self::PatchService(name, _)
             | Self::ReadService(name) => write!(f, " {name}"),
-            Self::Delete(targets) => {
+            Self::Delete(targets) | Self::DeleteLeft { targets, .. } => {
                 targets.iter().try_for_each(|target| write!(f, " {} {}", target.kind(), target.name))
             }
             Self::Notify(event) => f.write_str(&named(&event.reason)),

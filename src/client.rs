@@ -77,6 +77,13 @@ impl fmt::Debug for Clients {
 }
 
 impl Clients {
+    /// Clients over connections that somebody else looks after.
+    #[must_use]
+    pub fn over(watch: kube::Client, write: kube::Client, server: String) -> Self {
+        let default_namespace = write.default_namespace().to_owned();
+        Self { watch, write, default_namespace, server, write_ended: Arc::default() }
+    }
+
     /// Opens both connections by asking for `/version`, which every authenticated user may read.
     ///
     /// Any HTTP answer makes a connection warm, so an error does not mean that watches will fail;

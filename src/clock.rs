@@ -7,17 +7,23 @@ use tokio::time::Instant;
 
 /// Tells the time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     started: Instant,
     wall: Duration,
+    tell: fn() -> SystemTime,
 }
 
 impl Clock {
     /// A clock that starts now.
     #[must_use]
-    pub(crate) fn start() -> Self {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), wall }
+    pub fn start() -> Self {
+        Self::by(SystemTime::now)
+    }
+
+    /// The same by another wall clock than the system's: in a simulation time passes as that says.
+    #[must_use]
+    pub fn by(tell: fn() -> SystemTime) -> Self {
+        Self { started: Instant::now(), wall: since_epoch(tell()), tell }
     }
 
     /// The time now.
@@ -36,8 +42,7 @@ impl Clock {
     /// By how many microseconds the wall clock is ahead by now, because somebody has set it.
     #[must_use]
     pub(crate) fn wall_ahead(&self) -> i64 {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let wall = i64::try_from(wall.as_micros()).unwrap_or(i64::MAX);
+        let wall = i64::try_from(since_epoch((self.tell)()).as_micros()).unwrap_or(i64::MAX);
         wall.saturating_sub_unsigned(self.now().0)
     }
 
@@ -47,4 +52,8 @@ impl Clock {
         let since_start = Duration::from_micros(at.0).saturating_sub(self.wall);
         self.started + since_start
     }
+}
+
+fn since_epoch(wall: SystemTime) -> Duration {
+    wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

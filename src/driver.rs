@@ -213,6 +213,12 @@ impl Driver {
         }
     }
 
+    /// The same by another clock.
+    #[must_use]
+    pub(crate) fn timed_by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// The same, but other replicas are given their chance until [`Feed::Lease`] says that this one acts first.
     #[must_use]
     pub(crate) fn waiting_for_the_lease(mut self) -> Self {

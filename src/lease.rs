@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use k8s_openapi::jiff;
 use kube::Api;
 use kube::api::PostParams;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::client::explain;
+use crate::clock::Clock;
 use crate::driver::Feed;
+use crate::kinds::wall_time;
 use crate::names::FIELD_MANAGER;
 
 /// A Lease that has not changed for so long is anybody's.
@@ -45,6 +46,7 @@ pub(crate) struct Candidate {
     /// Who we are.
     identity: String,
     sink: mpsc::Sender<Feed>,
+    clock: Clock,
     /// What the driver was told last.
     told: Option<bool>,
     /// The Lease as last seen, and since when it has not changed.
@@ -68,8 +70,14 @@ enum Outcome {
 impl Candidate {
     /// One that tells `sink` when it begins to hold the Lease, and when that ends.
     #[must_use]
-    pub(crate) fn new(api: Api<Lease>, name: String, identity: String, sink: mpsc::Sender<Feed>) -> Self {
-        Self { api, name, identity, sink, told: None, seen: None, renewed: None }
+    pub(crate) fn new(
+        api: Api<Lease>,
+        name: String,
+        identity: String,
+        sink: mpsc::Sender<Feed>,
+        clock: Clock,
+    ) -> Self {
+        Self { api, name, identity, sink, clock, told: None, seen: None, renewed: None }
     }
 
     /// Takes part until `stop` is true; then gives the Lease back.
@@ -85,6 +93,7 @@ impl Candidate {
             };
             self.tell(is_held).await;
             tokio::select! {
+                biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 () = sleep(pause) => {}
             }
@@ -159,7 +168,7 @@ impl Candidate {
     /// Writes it as ours, or as nobody's, over what was seen.
     async fn write(&mut self, mut lease: Lease, is_ours: bool) -> Outcome {
         let before = lease.spec.take().unwrap_or_default();
-        let now = MicroTime(jiff::Timestamp::now());
+        let now = MicroTime(wall_time(self.clock.now()));
         let is_new = before.holder_identity.as_deref() != Some(&*self.identity);
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(if is_ours { self.identity.clone() } else { String::new() }),

@@ -9,9 +9,10 @@
 pub mod annotations;
 mod apply;
 pub mod client;
-mod clock;
+pub mod clock;
 pub mod config;
 pub mod debug;
+pub mod dice;
 mod driver;
 mod failover;
 mod failure;

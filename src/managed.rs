@@ -294,7 +294,7 @@ impl Managed {
                 Effect::Remove { id, scope } => {
                     let targets = self.targets(scope, cx.identity);
                     let errand = Errand::Remove { id, scope, targets: targets.clone() };
-                    out.errands.push((errand, Request::Delete(targets)));
+                    out.errands.push((errand, self.removal(scope, targets)));
                 }
             }
         }
@@ -342,11 +342,11 @@ impl Managed {
             }),
             Errand::LeaderService { creates } => self.service_written(creates, result, cx, out),
             Errand::FindService => self.service_found(result, cx, out),
-            Errand::ReplaceService => self.service_replaced(result.is_ok(), cx),
-            Errand::ReplaceSlice { read } => replaced(read, result.is_ok(), cx, out),
+            Errand::ReplaceService => self.service_replaced(is_gone(&result), cx),
+            Errand::ReplaceSlice { read } => replaced(read, is_gone(&result), cx, out),
             Errand::Second => self.second_written(result, cx, out),
             Errand::FindSecond => self.second_found(result, cx, out),
-            Errand::ReplaceSecond => self.second_replaced(result.is_ok(), cx),
+            Errand::ReplaceSecond => self.second_replaced(is_gone(&result), cx),
             Errand::Recheck => self.rechecked(result, cx, out),
             Errand::Strays => match result {
                 Ok(Reply::Slices(slices)) => self.strays(&slices, cx, out),
@@ -422,4 +422,9 @@ impl Managed {
             && self.election.is_settled()
             && matches!(self.election.state().phase(), Phase::Elected | Phase::Draining | Phase::Leaderless)
     }
+}
+
+/// Whether what was to be deleted is no more.
+const fn is_gone(result: &Result<Reply, Failure>) -> bool {
+    matches!(result, Ok(Reply::Done))
 }

@@ -9,13 +9,15 @@ use machine::Micros;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::apply::Apply;
 use crate::client::{self, Clients, ConnectError};
+use crate::clock::Clock;
 use crate::config::RunArgs;
 use crate::debug;
+use crate::dice::Dice;
 use crate::driver::{Driver, Feed, Scope, Telemetry};
 use crate::health::{self, BindError, Health, Routes};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
@@ -24,19 +26,19 @@ use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
 use crate::names::{CONTROLLER, LABEL_SLICE_MANAGED_BY};
 use crate::record::{Directory, DirectoryError, Files, Recorder};
-use crate::traces::{self, Exporter};
+use crate::traces::{self, Exporter, Tracer};
 use crate::watch::{Change, Phase, WatchOptions, WatchStatus, follow};
 
 /// Facts that may wait for the deciding task. It takes microseconds for each; a full queue makes the watches
 /// wait, and loses nothing.
 const FEED: usize = 1_024;
 
+/// The last records may take as long to reach the disk.
+const LAST_RECORDS: Duration = Duration::from_millis(200);
+
 /// At the end the traces that wait are sent, but not for longer than this: with what the writes may take, less than
 /// three seconds from the signal to the exit.
 const FLUSH: Duration = Duration::from_millis(900);
-
-/// The last records may take as long to reach the disk.
-const LAST_RECORDS: Duration = Duration::from_millis(200);
 
 /// Why the controller could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -55,15 +57,15 @@ pub enum Error {
     /// A port could not be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// There is no place for the records.
-    #[error(transparent)]
-    Record(#[from] DirectoryError),
     /// The variables that say where traces go do not make sense.
     #[error("cannot send traces: {0}")]
     Traces(#[from] traces::SettingsError),
     /// Traces cannot be sent.
     #[error("cannot send traces: {0}")]
     NoTraces(#[from] traces::StartError),
+    /// There is no place for the records.
+    #[error(transparent)]
+    Record(#[from] DirectoryError),
     /// A task that must never end did.
     #[error("the task `{0}` ended, which it never should; see the log above")]
     TaskEnded(&'static str),
@@ -75,108 +77,180 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
         warn!("{warning}");
     }
     let trace_settings = traces::Settings::from_env(&args.identity())?;
-    let health = Health::new();
     // Before anything else: whoever probes should learn why we are not ready.
     let listener = health::bind(&args.health_probe_bind_address).await?;
     let metrics_listener = health::bind(&args.metrics_bind_address).await?;
     let debug_listener = health::bind(&args.debug_bind_address).await?;
-    let (recorder, files) = start_recorder(&args)?;
     let options =
         client::ClientOptions { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let clients = client::connect(&options).await?;
     let endpoint = trace_settings.as_ref().map(|settings| settings.endpoint.to_string());
-    let build = BuildInfo {
-        version: env!("CARGO_PKG_VERSION"),
-        installation: args.instance().to_string().into(),
-        replica: args.identity().into(),
-    };
-    let metrics = Metrics::new(args.metrics_detail, &health, build);
-    metrics.show_records_of(recorder.clone());
-    let start = |settings| {
-        Exporter::start(settings, &clients.server, args.propagate_to_apiserver, metrics.spans_dropped())
-    };
-    let (tracer, exporter) = trace_settings.map(start).transpose()?.unzip();
-    let identity = Identity { instance: args.instance().to_string().into(), replica: args.identity().into() };
+    let mut controller = Controller::new(args, clients);
+    controller.trace(trace_settings)?;
+    controller.record()?;
+    let Controller { args, clients, identity, .. } = &controller;
     info!(
         version = env!("CARGO_PKG_VERSION"), server = clients.server, instance = &*identity.instance,
         replica = &*identity.replica, traces = endpoint, namespaces = ?args.namespaces, dry_run = args.dry_run, "starting"
     );
-    let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    serve("health server", listener, Routes::new().with_health(&health), &mut tasks);
-    serve("metrics server", metrics_listener, metrics.with_metrics(Routes::new()), &mut tasks);
-    serve("debug server", debug_listener, debug::with_elections(Routes::new(), &recorder), &mut tasks);
-    let mut shutdown = Box::pin(shutdown);
-    if args.exit_on_start_error {
-        tokio::select! {
-            warmed = clients.warm() => warmed.map_err(|error| unreachable(&clients, client::explain(&error)))?,
-            () = &mut shutdown => return Ok(()),
-        }
-    }
-    // Beside the lists, which connect by themselves: whoever starts has losses to make up for.
-    let kept = clients.clone();
-    tasks.spawn(async move {
-        kept.keep_warm().await;
-        "warm connection"
-    });
-
-    let (sink, feed) = mpsc::channel(FEED);
-    let scope =
-        if args.namespaces.is_empty() { Scope::Cluster } else { Scope::Namespaces(args.namespaces.clone()) };
-    let watches = Watches { clients: &clients, scope: &scope, sink: &sink, health: &health };
-    let ours = format!("{LABEL_SLICE_MANAGED_BY}={CONTROLLER}");
-    watches.follow::<SliceLite>("endpointslices", 2, Some(&ours), &mut tasks);
-    watches.follow::<ServiceLite>("services", 1, None, &mut tasks);
-    watches.follow::<PodLite>("pods", 0, None, &mut tasks);
-
-    let budget = Micros(u64::try_from(args.failover_budget.as_micros()).unwrap_or(u64::MAX));
-    let start_failure = failed_start(health.watches());
-    let apply = Apply::new(clients.write.clone(), usize::from(args.max_writes_in_flight), args.dry_run);
-    let (stop_lease, lease) = take_part(&args, &clients, &sink);
-    let driver = Driver::new(identity, scope, apply, health, Telemetry { metrics, tracer, recorder, budget });
-    let driver = if lease.is_some() { driver.waiting_for_the_lease() } else { driver };
-    // A task of its own: what runs inside `block_on` wakes up 50 us later (measured: 88-101 us against 22-52).
-    let mut driver = tokio::spawn(driver.run(feed, shutdown));
-    let ended = tokio::select! {
-        ended = &mut driver => {
-            if let Err(error) = ended {
-                error!("the deciding task failed: {error}");
-                return Err(Error::TaskEnded("driver"));
-            }
-            tasks.shutdown().await;
-            Ok(())
-        }
-        why = start_failure, if args.exit_on_start_error => {
-            Err(unreachable(&clients, why))
-        }
-        Some(ended) = tasks.join_next() => Err(Error::TaskEnded(ended.unwrap_or("watch"))),
-    };
-    // Dropped, if there is nobody to tell.
-    let _ = stop_lease.send(true);
-    let released = async {
-        if let Some(lease) = lease {
-            let _ = lease.await;
-        }
-    };
-    let flushed = async {
-        if let Some(exporter) = exporter {
-            exporter.stop(FLUSH).await;
-        }
-    };
-    tokio::join!(released, flushed);
-    if let Some(files) = files {
-        files.stop(LAST_RECORDS);
-    }
-    ended
+    controller.serve(listener, metrics_listener, debug_listener);
+    controller.run(shutdown).await
 }
 
-/// What takes note of every step, and what writes that to files if somebody wants it.
-fn start_recorder(args: &RunArgs) -> Result<(Recorder, Option<Files>), DirectoryError> {
-    let recorder = Recorder::new(args.flight_recorder);
-    let Some(path) = args.record.clone() else { return Ok((recorder, None)) };
-    let (file_bytes, files) = (args.record_file_bytes, usize::from(args.record_files));
-    let files = recorder.record_to(Directory { path: path.clone(), file_bytes, files })?;
-    recorder.rescue_on_panic(path);
-    Ok((recorder, Some(files)))
+/// The controller over connections that are there.
+pub struct Controller {
+    args: RunArgs,
+    clients: Clients,
+    identity: Identity,
+    health: Health,
+    metrics: Metrics,
+    tracer: Option<Tracer>,
+    exporter: Option<Exporter>,
+    recorder: Recorder,
+    files: Option<Files>,
+    clock: Clock,
+    dice: Dice,
+    /// What must not end before the controller does.
+    tasks: JoinSet<&'static str>,
+}
+
+impl Controller {
+    /// One that has not begun; it goes by the system's clock and by chance.
+    #[must_use]
+    pub fn new(args: RunArgs, clients: Clients) -> Self {
+        let health = Health::new();
+        let identity =
+            Identity { instance: args.instance().to_string().into(), replica: args.identity().into() };
+        let build = BuildInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            installation: identity.instance.clone(),
+            replica: identity.replica.clone(),
+        };
+        let metrics = Metrics::new(args.metrics_detail, &health, build);
+        let recorder = Recorder::new(args.flight_recorder);
+        metrics.show_records_of(recorder.clone());
+        Self {
+            args,
+            clients,
+            identity,
+            health,
+            metrics,
+            tracer: None,
+            exporter: None,
+            recorder,
+            files: None,
+            clock: Clock::start(),
+            dice: Dice::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// The same by this clock and this chance: with both given, the same answers at the same times make it do the same.
+    #[must_use]
+    pub fn determined_by(self, clock: Clock, dice: Dice) -> Self {
+        Self { clock, dice, ..self }
+    }
+
+    fn trace(&mut self, settings: Option<traces::Settings>) -> Result<(), traces::StartError> {
+        let (server, dropped) = (&self.clients.server, self.metrics.spans_dropped());
+        let start = |settings| Exporter::start(settings, server, self.args.propagate_to_apiserver, dropped);
+        (self.tracer, self.exporter) = settings.map(start).transpose()?.unzip();
+        Ok(())
+    }
+
+    /// Writes what is recorded to files, too, if somebody wants it.
+    fn record(&mut self) -> Result<(), DirectoryError> {
+        let Some(path) = self.args.record.clone() else { return Ok(()) };
+        let (file_bytes, files) = (self.args.record_file_bytes, usize::from(self.args.record_files));
+        self.files = Some(self.recorder.record_to(Directory { path: path.clone(), file_bytes, files })?);
+        self.recorder.rescue_on_panic(path);
+        Ok(())
+    }
+
+    fn serve(
+        &mut self,
+        health: Option<TcpListener>,
+        metrics: Option<TcpListener>,
+        debug: Option<TcpListener>,
+    ) {
+        serve("health server", health, Routes::new().with_health(&self.health), &mut self.tasks);
+        serve("metrics server", metrics, self.metrics.with_metrics(Routes::new()), &mut self.tasks);
+        let elections = debug::with_elections(Routes::new(), &self.recorder);
+        serve("debug server", debug, elections, &mut self.tasks);
+    }
+
+    /// Takes part in the Lease, watches and decides until `shutdown`. Whoever drops this ends all of it at once.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+        let Self { args, clients, identity, health, metrics, tracer, exporter, .. } = self;
+        let (recorder, files, clock, dice, mut tasks) =
+            (self.recorder, self.files, self.clock, self.dice, self.tasks);
+        let mut shutdown = Box::pin(shutdown);
+        if args.exit_on_start_error {
+            tokio::select! {
+                warmed = clients.warm() => warmed.map_err(|error| unreachable(&clients, client::explain(&error)))?,
+                () = &mut shutdown => return Ok(()),
+            }
+        }
+        // Beside the lists, which connect by themselves: whoever starts has losses to make up for.
+        let kept = clients.clone();
+        tasks.spawn(async move {
+            kept.keep_warm().await;
+            "warm connection"
+        });
+
+        let (sink, feed) = mpsc::channel(FEED);
+        let scope = if args.namespaces.is_empty() {
+            Scope::Cluster
+        } else {
+            Scope::Namespaces(args.namespaces.clone())
+        };
+        let watches = Watches { clients: &clients, scope: &scope, sink: &sink, health: &health, dice: &dice };
+        let ours = format!("{LABEL_SLICE_MANAGED_BY}={CONTROLLER}");
+        watches.follow::<SliceLite>("endpointslices", 2, Some(&ours), &mut tasks);
+        watches.follow::<ServiceLite>("services", 1, None, &mut tasks);
+        watches.follow::<PodLite>("pods", 0, None, &mut tasks);
+
+        let budget = Micros(u64::try_from(args.failover_budget.as_micros()).unwrap_or(u64::MAX));
+        let start_failure = failed_start(health.watches());
+        let apply = Apply::new(clients.write.clone(), usize::from(args.max_writes_in_flight), args.dry_run);
+        let (stop_lease, mut lease) = take_part(&args, &clients, &sink, clock);
+        let telemetry = Telemetry { metrics, tracer, recorder, budget };
+        let driver = Driver::new(identity, scope, apply, health, telemetry).timed_by(clock);
+        let driver = if lease.is_empty() { driver } else { driver.waiting_for_the_lease() };
+        // A task of its own: what runs inside `block_on` wakes up 50 us later (measured: 88-101 us against 22-52).
+        let mut deciding = JoinSet::new();
+        deciding.spawn(driver.run(feed, shutdown));
+        let ended = tokio::select! {
+            biased;
+            Some(ended) = deciding.join_next() => {
+                if let Err(error) = ended {
+                    error!("the deciding task failed: {error}");
+                    return Err(Error::TaskEnded("driver"));
+                }
+                tasks.shutdown().await;
+                Ok(())
+            }
+            why = start_failure, if args.exit_on_start_error => {
+                Err(unreachable(&clients, why))
+            }
+            Some(ended) = tasks.join_next() => Err(Error::TaskEnded(ended.unwrap_or("watch"))),
+        };
+        // Dropped, if there is nobody to tell.
+        let _ = stop_lease.send(true);
+        let released = async {
+            let _ = lease.join_next().await;
+        };
+        let flushed = async {
+            if let Some(exporter) = exporter {
+                exporter.stop(FLUSH).await;
+            }
+        };
+        tokio::join!(released, flushed);
+        if let Some(files) = files {
+            files.stop(LAST_RECORDS);
+        }
+        ended
+    }
 }
 
 fn serve(
@@ -198,14 +272,16 @@ fn take_part(
     args: &RunArgs,
     clients: &Clients,
     sink: &mpsc::Sender<Feed>,
-) -> (tokio::sync::watch::Sender<bool>, Option<JoinHandle<()>>) {
+    clock: Clock,
+) -> (tokio::sync::watch::Sender<bool>, JoinSet<()>) {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let takes_part = args.leader_elect && !args.dry_run;
-    let lease = takes_part.then(|| {
+    let mut lease = JoinSet::new();
+    if takes_part {
         let api = Api::namespaced(clients.write.clone(), &args.instance().namespace);
-        let candidate = Candidate::new(api, args.leader_election_id.clone(), args.identity(), sink.clone());
-        tokio::spawn(candidate.run(stopped))
-    });
+        let name = args.leader_election_id.clone();
+        lease.spawn(Candidate::new(api, name, args.identity(), sink.clone(), clock).run(stopped));
+    }
     (stop, lease)
 }
 
@@ -240,6 +316,7 @@ struct Watches<'a> {
     scope: &'a Scope,
     sink: &'a mpsc::Sender<Feed>,
     health: &'a Health,
+    dice: &'a Dice,
 }
 
 impl Watches<'_> {
@@ -265,8 +342,11 @@ impl Watches<'_> {
         let watches = apis.len();
         for (number, (name, api)) in apis.into_iter().enumerate() {
             let status = self.health.watch(name);
-            let options =
-                WatchOptions { label_selector: selector.map(str::to_owned), ..WatchOptions::default() };
+            let options = WatchOptions {
+                label_selector: selector.map(str::to_owned),
+                dice: self.dice.clone(),
+                ..WatchOptions::default()
+            };
             tasks.spawn(tell_of_return(status.clone(), self.sink.clone()));
             let (sink, source) = (self.sink.clone(), kind * watches + number);
             tasks.spawn(async move {

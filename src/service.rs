@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use machine::{Epoch, Mirror, Timestamp};
 
-pub use claim::{Claim, Stale, claim_service, claim_slice, is_generated};
+pub use claim::{Claim, Stale, asks_for, claim_service, claim_slice, is_generated};
 pub use difference::{Change, MetadataPatch, ServicePatch, SpecPatch, difference};
 pub use source::{InvalidService, Source};
 

@@ -18,14 +18,7 @@
 //! a watch resumes, one list of a single object runs beside it and compares versions; it costs the
 //! watch no time. A watch that was away for long is listed anew in any case.
 
-use std::{
-    convert::Infallible,
-    fmt::Debug,
-    hash::{BuildHasher, Hasher, RandomState},
-    marker::PhantomData,
-    pin::pin,
-    time::Duration,
-};
+use std::{convert::Infallible, fmt::Debug, marker::PhantomData, pin::pin, time::Duration};
 
 use http::{Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::BodyExt;
@@ -42,6 +35,7 @@ use tokio::{
 };
 
 use crate::client::{Lane, explain};
+use crate::dice::Dice;
 
 mod decode;
 mod lines;
@@ -135,11 +129,13 @@ pub struct WatchOptions {
     pub label_selector: Option<String>,
     /// Objects in one page of a list. Pages keep the peak of memory low: 100 pods are a megabyte.
     pub page_size: u32,
+    /// What spreads retries and the ends of watches.
+    pub dice: Dice,
 }
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self { label_selector: None, page_size: 100 }
+        Self { label_selector: None, page_size: 100, dice: Dice::new() }
     }
 }
 
@@ -160,6 +156,7 @@ pub async fn follow<K, T>(
 {
     let receiver = sink.clone();
     tokio::select! {
+        biased;
         Err(Closed) = Follower::new(api, options, source, sink, status).run() => {}
         () = receiver.closed() => {}
     }
@@ -226,6 +223,7 @@ where
     ) -> Self {
         let requests = kube::core::Request::new(api.resource_url());
         let server = Server { client: api.into_client(), requests, lane: Lane(source / WATCHES_PER_LANE) };
+        let backoff = Backoff::new(options.dice.clone());
         Self {
             server,
             options,
@@ -235,7 +233,7 @@ where
             seen: 0,
             below: None,
             expired: 0,
-            backoff: Backoff::default(),
+            backoff,
             log: TroubleLog::default(),
             kind: PhantomData,
         }
@@ -336,7 +334,7 @@ where
             let opened = Instant::now();
             let ended = self.watch(resumed).await;
             if opened.elapsed() >= HEALTHY_AFTER {
-                self.backoff = Backoff::default();
+                self.backoff.failures = 0;
             }
             match ended {
                 Err(Trouble::Closed) => return Err(Closed),
@@ -386,11 +384,8 @@ where
         let mut young = true;
         loop {
             tokio::select! {
-                line = lines.next() => {
-                    let Some(line) = line? else { return Ok(()) };
-                    self.status.active();
-                    self.take(line).await?;
-                }
+                // What comes once goes before what never ends.
+                biased;
                 version = &mut version, if unchecked => {
                     unchecked = false;
                     if version < from {
@@ -401,6 +396,11 @@ where
                 () = &mut healthy, if young => {
                     young = false;
                     self.log.over(self.status.name(), live_since);
+                }
+                line = lines.next() => {
+                    let Some(line) = line? else { return Ok(()) };
+                    self.status.active();
+                    self.take(line).await?;
                 }
             }
         }
@@ -513,7 +513,7 @@ impl Server {
     async fn open(&self, options: &WatchOptions, version: u64) -> Result<Body, Trouble> {
         let params = WatchParams {
             label_selector: options.label_selector.clone(),
-            timeout: Some(one_of(WATCH_SECONDS)),
+            timeout: Some(options.dice.one_of(WATCH_SECONDS)),
             bookmarks: true,
             ..WatchParams::default()
         };
@@ -567,18 +567,22 @@ fn refusal(status: &Status, retry_after: Option<Duration>) -> Trouble {
 }
 
 /// Waits between tries: the first within [`FIRST_RETRY`], then twice as long each, [`LAST_RETRY`] at most.
-#[derive(Default)]
 struct Backoff {
     failures: u32,
+    dice: Dice,
 }
 
 impl Backoff {
+    const fn new(dice: Dice) -> Self {
+        Self { failures: 0, dice }
+    }
+
     fn next(&mut self) -> Duration {
         // 16 doublings are far beyond the maximum already.
         let most = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
         self.failures += 1;
         // Between half and all of it: replicas that lost the same server do not come back as one.
-        most.mul_f64(0.5 + 0.5 * chance())
+        most.mul_f64(0.5 + 0.5 * self.dice.share())
     }
 }
 
@@ -617,18 +621,4 @@ impl TroubleLog {
             );
         }
     }
-}
-
-/// A number from 0 to 1. Not for secrets; the keys of a `RandomState` differ every time.
-fn chance() -> f64 {
-    f64::from(u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default())
-        / f64::from(u32::MAX)
-}
-
-fn one_of(range: std::ops::RangeInclusive<u32>) -> u32 {
-    let span = f64::from(range.end() - range.start());
-    // Cannot be out of range: `chance` is at most 1.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let offset = (span * chance()) as u32;
-    range.start() + offset
 }

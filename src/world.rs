@@ -28,9 +28,9 @@ pub(crate) struct Namespace {
     /// All its pods, by name.
     pub(crate) pods: Pods,
     /// All its Services, by name.
-    pub(crate) services: HashMap<Arc<str>, ServiceFact>,
+    pub(crate) services: BTreeMap<Arc<str>, ServiceFact>,
     /// The slices that carry our label, by name.
-    pub(crate) slices: HashMap<Arc<str>, Kept<SliceLite>>,
+    pub(crate) slices: BTreeMap<Arc<str>, Kept<SliceLite>>,
     /// The Services that opted in, by name.
     pub(crate) managed: BTreeMap<Arc<str>, Box<Managed>>,
     /// Which source Services a pod with this label can belong to.
@@ -110,8 +110,8 @@ impl Namespace {
         Self {
             name,
             pods: HashMap::new(),
-            services: HashMap::new(),
-            slices: HashMap::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
             managed: BTreeMap::new(),
             by_label: HashMap::new(),
             leaders: HashMap::new(),

@@ -161,8 +161,16 @@ impl<'a> Call<'a> {
         Ok(list.items)
     }
 
+    /// Deletes these, one after another.
+    pub(super) async fn delete_all(&mut self, targets: &[Target]) -> Result<(), kube::Error> {
+        for target in targets {
+            self.delete(target).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes exactly the object that was decided on; one that is gone already is no error.
-    pub(super) async fn delete(&mut self, target: &Target) -> Result<(), kube::Error> {
+    async fn delete(&mut self, target: &Target) -> Result<(), kube::Error> {
         let preconditions = Preconditions {
             uid: Some(target.uid.clone()),
             resource_version: Some(target.version.to_string()),

@@ -147,7 +147,9 @@ impl Driver {
         self.begin_with(key, members);
     }
 
-    fn begin_with(&mut self, key: &Key, members: Vec<Member>) {
+    fn begin_with(&mut self, key: &Key, mut members: Vec<Member>) {
+        // Rows are in no order; what follows from them is.
+        members.sort_unstable_by(|a, b| a.pod.name().cmp(b.pod.name()));
         let at = self.clock.now();
         let horizon = self.horizon(&key.namespace);
         let acts_first = self.held.acts_first;

@@ -126,11 +126,7 @@ impl Driver {
             self.with(&key, |managed, _, out| {
                 let event = if is_held { Event::LeaseHeld } else { Event::LeaseLost };
                 out.events.extend(managed.is_synced().then_some(event));
-                if is_held {
-                    managed.reconsider();
-                } else {
-                    managed.stop_mirroring(out);
-                }
+                managed.reconsider();
             });
         }
         if is_held && self.is_armed {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Driver, Purpose};
-use crate::apply::{Order, Reply, Request, Target};
+use crate::apply::{Order, Reply, Request, Target, Unless};
 use crate::failure::{Failure, Kind};
 
 /// Pauses between tries; nobody's traffic waits for them.
@@ -77,8 +77,10 @@ impl Driver {
 }
 
 /// The order to remove an object that nobody asks for.
-pub(super) fn sweep(namespace: &str, target: Target) -> Order<Purpose> {
+pub(super) fn sweep(namespace: &str, target: Target, source: &str) -> Order<Purpose> {
     let (namespace, is_service) = (namespace.to_owned(), target.is_service);
     let leftover = Leftover { namespace: namespace.clone(), is_service, name: target.name.clone() };
-    Order::new(Purpose::Sweep(leftover), namespace, Request::Delete(vec![target]))
+    let (targets, source) = (vec![target], source.to_owned());
+    let request = Request::DeleteLeft { targets, source, unless: Unless::AskedFor };
+    Order::new(Purpose::Sweep(leftover), namespace, request)
 }

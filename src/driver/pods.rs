@@ -52,12 +52,14 @@ impl Driver {
         let restored = restored || rows.iter().any(|row| went_back(known(row), row.version, version));
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
         let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
-        let gone: Vec<_> = self
+        let mut gone: Vec<_> = self
             .namespaces_of(watch)
             .flat_map(|space| space.pods.values())
             .filter(|row| !listed.contains(&(&*row.namespace, row.pod.name())))
             .map(|row| (row.namespace.clone(), row.pod.clone()))
             .collect();
+        // Rows are in no order; what follows from them is.
+        gone.sort_unstable_by(|a, b| (&a.0, a.1.name()).cmp(&(&b.0, b.1.name())));
         for row in rows {
             if restored {
                 self.put_pod(row);

@@ -128,9 +128,9 @@ impl Driver {
         if !self.held.acts_first {
             return;
         }
-        let target = Target::of(true, &service.metadata);
+        let (target, source) = (Target::of(true, &service.metadata), source_of(&service.metadata));
         info!(namespace, service = name, "removing a leader Service that no Service asks for");
-        self.apply.submit(sweep(namespace, target));
+        self.apply.submit(sweep(namespace, target, source));
     }
 
     pub(super) fn sweep_slice(&mut self, namespace: &str, name: &str) {
@@ -144,9 +144,9 @@ impl Driver {
         if !self.held.acts_first {
             return;
         }
-        let target = Target::of(false, &slice.metadata);
+        let (target, source) = (Target::of(false, &slice.metadata), source_of(&slice.metadata));
         info!(namespace, slice = name, "removing a leader slice that no Service asks for");
-        self.apply.submit(sweep(namespace, target));
+        self.apply.submit(sweep(namespace, target, source));
     }
 
     pub(super) fn sweep_name(&mut self, namespace: &str, leader_service: &str) {
@@ -204,4 +204,10 @@ impl Driver {
 
 fn annotation<'a>(slice: &'a SliceLite, name: &str) -> Option<&'a String> {
     slice.metadata.annotations.as_ref()?.get(name)
+}
+
+/// The name of the Service that an object was made for.
+fn source_of(metadata: &ObjectMeta) -> &str {
+    let label = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SOURCE_SERVICE));
+    label.map(String::as_str).unwrap_or_default()
 }

@@ -16,11 +16,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{advance, timeout};
 use tower::{BoxError, service_fn};
 
+use self::replicas::{second_replica_with_a_loss, slice_of};
 use super::{Driver, Feed, Purpose, Scope, Telemetry};
 use crate::apply::Apply;
 use crate::config::MetricsDetail;
 use crate::health::Health;
-use crate::kinds::fixtures::{decode, merge, pod, service, with};
+use crate::kinds::fixtures::{decode, merge, pod, service, service_json, with};
 use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
 use crate::record::Recorder;
@@ -36,6 +37,9 @@ struct Server {
     /// There is no connection.
     is_away: AtomicBool,
     tries: AtomicUsize,
+    deletions: AtomicUsize,
+    /// The source Service, if it is to be read.
+    source: Mutex<Option<Value>>,
 }
 
 impl Server {
@@ -54,6 +58,17 @@ impl Server {
         let is_service = head.uri.path().contains("/services");
         if is_service && head.method == Method::PATCH {
             self.patches.acquire().await?.forget();
+        }
+        let source = self.source.lock().unwrap().clone();
+        if let Some(source) = source
+            && head.method == Method::GET
+            && head.uri.path().ends_with("/services/orders")
+        {
+            return Ok(Response::new(Full::from(serde_json::to_vec(&source)?)));
+        }
+        if head.method == Method::DELETE {
+            self.deletions.fetch_add(1, SeqCst);
+            return Ok(Response::new(Full::from("{}")));
         }
         let sent = object.clone();
         let mut stored = self.stored.lock().unwrap();
@@ -83,8 +98,8 @@ impl Server {
 
 fn server(patches: usize) -> Arc<Server> {
     let (stored, patches) = (Mutex::new((json!({}), 1_000)), Semaphore::new(patches));
-    let (slices, is_away, tries) = Default::default();
-    Arc::new(Server { stored, patches, slices, is_away, tries })
+    let (slices, is_away, tries, deletions, source) = Default::default();
+    Arc::new(Server { stored, patches, slices, is_away, tries, deletions, source })
 }
 
 fn driver(server: &Arc<Server>) -> Driver {
@@ -386,4 +401,151 @@ async fn a_leader_that_drains_is_lost_once() {
     hear(&mut driver).await;
     assert_eq!(metric(&driver, "leader_service_without_endpoints"), Some(1.0));
     assert_eq!(metric(&driver, "sticky_leader_misses_total"), Some(1.0));
+}
+
+/// Two that mirror what each of them knew when it acted first would never end.
+#[tokio::test(start_paused = true)]
+async fn i8_who_no_longer_acts_first_leaves_the_mirror_to_who_does() {
+    let (server, mut driver, _) = second_replica_with_a_loss().await;
+    let mut told = server.stored.lock().unwrap().0.clone();
+    assert_eq!(
+        told["metadata"]["annotations"]["zen-lead.io/current-leader"], "orders-0",
+        "mirrored while first"
+    );
+    let others = json!({
+        "metadata": {
+            "resourceVersion": "5000",
+            "annotations": { "zen-lead.io/current-leader": "orders-1", "zen-lead.io/leader-pod-name": "orders-1" },
+        },
+    });
+    merge(&mut told, &others);
+    server.stored.lock().unwrap().0 = told.clone();
+    driver.told(Feed::Services(0, Change::Applied(decode(told))));
+    hear(&mut driver).await;
+    advance(Duration::from_secs(1)).await;
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(server.told(), "orders-1");
+
+    // First again, it says what it knows itself.
+    driver.told(Feed::Lease(true));
+    hear(&mut driver).await;
+    let leader =
+        driver.world.namespaces["shop"].managed.values().next().unwrap().election.state().pod().cloned();
+    assert_eq!(server.told(), leader.unwrap().name());
+}
+
+/// The source Service `orders` as the API server tells it.
+fn source(over: &Value) -> Value {
+    let spec = json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } });
+    with(with(service_json(), &spec), over)
+}
+
+/// A replica whose Service `orders` is led.
+async fn led_alone() -> (Arc<Server>, Driver) {
+    let server = server(9);
+    let mut driver = driver(&server);
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![decode(source(&json!({})))]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(vec![pod(&json!({}))]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    (server, driver)
+}
+
+/// A Service was made anew, and another replica, which knows it already, has made its objects: the former one's removal
+/// is not theirs.
+#[tokio::test(start_paused = true)]
+async fn i4_whoever_leaves_does_not_delete_what_the_next_one_was_given() {
+    let (server, mut driver) = led_alone().await;
+    let source = decode(source(&json!({})));
+    let mut of_next = slice_of(&server, 1);
+    let mut service_of_next = server.stored.lock().unwrap().0.clone();
+    for object in [&mut of_next, &mut service_of_next] {
+        object["metadata"]["ownerReferences"][0]["uid"] = json!("of-the-next");
+        merge(object, &json!({ "metadata": { "uid": "new", "resourceVersion": "9000" } }));
+    }
+    // The removal cannot be over while the server is away.
+    server.is_away.store(true, SeqCst);
+    driver.told(Feed::Services(0, Change::Deleted(source)));
+    driver.told(Feed::Slices(0, Change::Applied(decode(of_next))));
+    driver.told(Feed::Services(0, Change::Applied(decode(service_of_next))));
+    server.is_away.store(false, SeqCst);
+    hear(&mut driver).await;
+    assert_eq!(server.deletions.load(SeqCst), 2, "the former slice and leader Service, each by its own UID");
+}
+
+/// The view of Services lags: by now the Service has opted in again, and what there is is another replica's work.
+#[tokio::test(start_paused = true)]
+async fn i4_what_the_service_asks_for_by_now_is_not_removed() {
+    let (server, mut driver) = led_alone().await;
+    let again = source(&json!({ "metadata": { "resourceVersion": "9001" } }));
+    *server.source.lock().unwrap() = Some(again.clone());
+    let out = json!({ "metadata": { "resourceVersion": "9000", "annotations": { "zen-lead.io/enabled": "false" } } });
+    driver.told(Feed::Services(0, Change::Applied(decode(source(&out)))));
+    hear(&mut driver).await;
+    assert_eq!(server.deletions.load(SeqCst), 0);
+    driver.told(Feed::Services(0, Change::Applied(decode(again))));
+    hear(&mut driver).await;
+    assert_eq!(server.deletions.load(SeqCst), 0);
+    let managed = driver.world.namespaces["shop"].managed.values().next().unwrap();
+    assert_eq!(
+        managed.election.state().pod().map(machine::Pod::name),
+        Some("orders-0"),
+        "taken over as it stands"
+    );
+}
+
+/// The view of Services lags: the owner that it does not know is not a former one but the present one.
+#[tokio::test(start_paused = true)]
+async fn i4_what_a_service_made_anew_owns_is_not_taken_for_a_leftover() {
+    for (owner, deletions) in [("of-the-next", 0), ("of-a-former-one", 1)] {
+        let (server, mut driver) = led_alone().await;
+        let known = source(&json!({}))["metadata"]["uid"].clone();
+        let is_next = owner == "of-the-next";
+        let uid = if is_next { json!(owner) } else { known };
+        *server.source.lock().unwrap() = Some(source(&json!({ "metadata": { "uid": uid } })));
+        let mut slice = slice_of(&server, 1);
+        slice["metadata"]["ownerReferences"][0]["uid"] = json!(owner);
+        merge(&mut slice, &json!({ "metadata": { "uid": "new", "resourceVersion": "9000" } }));
+        driver.told(Feed::Slices(0, Change::Applied(decode(slice))));
+        hear(&mut driver).await;
+        assert_eq!(server.deletions.load(SeqCst), deletions, "{owner}");
+    }
+}
+
+/// A Service that was made anew while nobody looked: what its former life's objects record is lost when they go.
+#[tokio::test(start_paused = true)]
+async fn i3_the_epoch_goes_on_when_a_former_services_objects_are_replaced() {
+    let (server, former) = led_alone().await;
+    let ahead = (former.clock.now().as_secs() + 1_000).to_string();
+    let of_former = |mut object: Value| {
+        object["metadata"]["annotations"]["zen-lead.io/epoch"] = json!(ahead);
+        object["metadata"]["ownerReferences"][0]["uid"] = json!("of-a-former-one");
+        object
+    };
+    let slice = of_former(slice_of(&server, 1));
+    let leader_service = of_former(server.stored.lock().unwrap().0.clone());
+    drop(former);
+    for (slices, services) in [(vec![slice], vec![]), (vec![], vec![leader_service])] {
+        let mut driver = driver(&server);
+        *server.source.lock().unwrap() = Some(source(&json!({})));
+        for change in listed(slices.into_iter().map(decode).collect()) {
+            driver.told(Feed::Slices(0, change));
+        }
+        let services = services.into_iter().chain([source(&json!({}))]).map(decode);
+        for change in listed(services.collect()) {
+            driver.told(Feed::Services(0, change));
+        }
+        for change in listed(vec![pod(&json!({}))]) {
+            driver.told(Feed::Pods(0, change));
+        }
+        hear(&mut driver).await;
+        let written = server.slices.lock().unwrap().last().unwrap().1.clone();
+        let epoch = written["metadata"]["annotations"]["zen-lead.io/epoch"].as_str().unwrap();
+        assert!(epoch.parse::<u64>().unwrap() > ahead.parse().unwrap(), "{epoch} after {ahead}");
+    }
 }

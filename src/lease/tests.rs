@@ -79,7 +79,7 @@ impl Run {
         let api = Api::namespaced(kube::Client::new(service, "system"), "system");
         let (sink, feed) = mpsc::channel(8);
         let (stop, stopped) = watch::channel(false);
-        let candidate = Candidate::new(api, "lease".into(), "me".into(), sink);
+        let candidate = Candidate::new(api, "lease".into(), "me".into(), sink, Clock::start());
         Self { server, feed, stop, task: tokio::spawn(candidate.run(stopped)) }
     }
 

@@ -7,7 +7,7 @@ use machine::{Event, OrderId, Version, Wanted};
 use super::obstacle::ForeignSlice;
 use super::{Errand, Managed, Outcome, Surroundings};
 use crate::annotations::{EPOCH, Invalid};
-use crate::apply::{Reply, Request, Target};
+use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Family, SliceLite, version};
 use crate::notice::Notice;
@@ -154,7 +154,8 @@ impl Managed {
         out: &mut Outcome,
     ) {
         let is_newer = self.is_newer(&observed);
-        if matches!(claim, Claim::Ours | Claim::Adoptable) {
+        // Also of one that has to go: with it goes the record of its terms.
+        if !matches!(claim, Claim::Foreign(_)) {
             self.count(observed.publication.epoch);
         }
         match claim {
@@ -177,8 +178,13 @@ impl Managed {
             }
             Claim::Stale(_) => {
                 self.authority = None;
-                let target = Target::of(false, &seen.metadata);
-                out.errands.push((Errand::ReplaceSlice { read }, Request::Delete(vec![target])));
+                // Whoever leaves replaces nothing: it may be the next one's.
+                if self.is_leaving {
+                    out.events.extend(read.map(|id| Event::ReadFailed { id }));
+                } else {
+                    let deletion = self.delete_stale(&seen.metadata, false);
+                    out.errands.push((Errand::ReplaceSlice { read }, deletion));
+                }
             }
             Claim::Foreign(why) => {
                 self.authority = None;

@@ -7,7 +7,7 @@ use machine::{Event, Mirror, OrderId};
 
 use super::pace::Pace;
 use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
-use crate::apply::{Reply, Request, Target};
+use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Kept, ServiceLite, version};
 use crate::notice::Notice;
@@ -48,13 +48,6 @@ impl LeaderService {
         self.observed.as_ref().map(|seen| &*seen.uid)
     }
 
-    /// What it mirrored so far is no longer wanted here: another replica mirrors from now on, and the two would undo
-    /// each other's work. The order that was not carried out yet.
-    fn stop_mirroring(&mut self) -> Option<OrderId> {
-        self.mirror = None;
-        self.mirror_order.take()
-    }
-
     /// Whatever is seen next is true, however old.
     pub(super) fn distrust(&mut self) {
         if let Some(mut service) = self.read() {
@@ -70,11 +63,6 @@ impl LeaderService {
 }
 
 impl Managed {
-    /// Another replica tells from now on who leads.
-    pub(crate) fn stop_mirroring(&mut self, out: &mut Outcome) {
-        out.events.extend(self.service.stop_mirroring().map(|id| Event::MirrorFailed { id }));
-    }
-
     pub(super) fn tend_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
         let service = &self.service;
         if !service.is_due || service.open || service.obstruction.is_some() || !service.pace.is_over(cx.at) {
@@ -82,15 +70,17 @@ impl Managed {
         }
         self.service.is_due = false;
         let place = self.place(cx.identity);
+        // What was to be mirrored when this replica acted first would undo what the one that does has mirrored since.
+        let mirror = self.service.mirror.as_deref().filter(|_| cx.acts_first);
         let (errand, request) = match self.service.read() {
             None => {
                 let unknown =
                     Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None };
-                let mirror = self.service.mirror.as_deref().unwrap_or(&unknown);
+                let mirror = mirror.unwrap_or(&unknown);
                 let service = service::desired(&place, mirror, &self.service.former_ips);
                 (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))
             }
-            Some(observed) => match service::difference(&observed, &place, self.service.mirror.as_deref()) {
+            Some(observed) => match service::difference(&observed, &place, mirror) {
                 None => {
                     if let Some(id) = self.service.mirror_order.take() {
                         out.events.push(Event::Mirrored { id });
@@ -143,10 +133,12 @@ impl Managed {
             }
             Claim::Stale(_) => {
                 self.service.observed = None;
-                if !self.service.open {
+                // With it goes the mirror of its terms.
+                self.count(service::remembered(seen, cx.at).epoch);
+                // Whoever leaves replaces nothing: it may be the next one's.
+                if !self.service.open && !self.is_leaving {
                     self.service.open = true;
-                    let target = Target::of(true, &seen.metadata);
-                    out.errands.push((Errand::ReplaceService, Request::Delete(vec![target])));
+                    out.errands.push((Errand::ReplaceService, self.delete_stale(&seen.metadata, true)));
                 }
             }
             Claim::Foreign(why) => self.obstruct_service(&why, out),

@@ -1,9 +1,10 @@
 //! What is taken away: our own objects when nobody asks for them, and slices of others under the leader Service's name.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machine::{Event, OrderId, Scope};
 
-use super::{Errand, Identity, Managed, Outcome, Surroundings};
-use crate::apply::{Reply, Request, Target};
+use super::{Errand, Identity, Managed, Outcome, Surroundings, is_gone};
+use crate::apply::{Reply, Request, Target, Unless};
 use crate::failure::Failure;
 use crate::kinds::SliceLite;
 use crate::slice;
@@ -28,6 +29,25 @@ impl Managed {
             }
         }
         targets
+    }
+
+    /// The deletion of an object that has to be made anew.
+    pub(super) fn delete_stale(&self, metadata: &ObjectMeta, is_service: bool) -> Request {
+        let unless = Unless::MadeAnew(self.view.source.uid.to_string());
+        let (targets, source) = (vec![Target::of(is_service, metadata)], self.view.source.name.to_string());
+        Request::DeleteLeft { targets, source, unless }
+    }
+
+    /// The deletion that the election has ordered.
+    pub(super) fn removal(&self, scope: Scope, targets: Vec<Target>) -> Request {
+        match scope {
+            // The Service asks for them, and must not have them.
+            Scope::Slices => Request::Delete(targets),
+            Scope::Everything => {
+                let source = self.view.source.name.to_string();
+                Request::DeleteLeft { targets, source, unless: Unless::AskedFor }
+            }
+        }
     }
 
     /// These objects are no more.
@@ -85,10 +105,12 @@ impl Managed {
         result: &Result<Reply, Failure>,
         out: &mut Outcome,
     ) {
-        if result.is_ok() {
+        if is_gone(result) {
             self.forget(targets);
         }
-        let is_done = result.is_ok() && !self.has_left(scope);
+        // The Service as it is asks for what is there: the next election takes it over.
+        let is_kept = matches!(result, Ok(Reply::Kept));
+        let is_done = is_kept || is_gone(result) && !self.has_left(scope);
         out.events.push(if is_done { Event::Removed { id } } else { Event::RemoveFailed { id } });
     }
 }

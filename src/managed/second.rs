@@ -5,7 +5,7 @@ use machine::Wanted;
 use super::obstacle::ForeignSlice;
 use super::pace::Pace;
 use super::{Errand, Managed, Outcome, Surroundings};
-use crate::apply::{Reply, Request, Target};
+use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
 use crate::kinds::SliceLite;
 use crate::notice::Notice;
@@ -88,12 +88,9 @@ impl Managed {
             Claim::Ours | Claim::Adoptable => self.second.observed = Some(Box::new(observed)),
             Claim::Stale(_) => {
                 self.second.observed = None;
-                if !self.second.open {
+                if !self.second.open && !self.is_leaving {
                     self.second.open = true;
-                    out.errands.push((
-                        Errand::ReplaceSecond,
-                        Request::Delete(vec![Target::of(false, &seen.metadata)]),
-                    ));
+                    out.errands.push((Errand::ReplaceSecond, self.delete_stale(&seen.metadata, false)));
                 }
             }
             Claim::Foreign(why) => {

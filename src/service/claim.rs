@@ -2,10 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::Place;
-use crate::annotations::INSTANCE;
+use super::{Place, Source};
+use crate::annotations::{self, INSTANCE};
 use crate::kinds::{Family, ServiceLite, SliceLite};
-use crate::names::{CONTROLLER, LABEL_MANAGED_BY, LABEL_SOURCE_SERVICE};
+use crate::names::{self, CONTROLLER, LABEL_MANAGED_BY, LABEL_SOURCE_SERVICE};
 
 /// Whose an object is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,25 @@ pub fn claim_slice(
 pub fn is_generated(service: &ServiceLite) -> bool {
     let metadata = &service.metadata;
     label(metadata, LABEL_SOURCE_SERVICE).is_some() || annotation(metadata, INSTANCE).is_some()
+}
+
+/// Whether a Service asks for a leader Service or a leader slice of this name.
+#[must_use]
+pub fn asks_for(service: &ServiceLite, is_service: bool, name: &str) -> bool {
+    let ServiceLite { metadata, .. } = service;
+    let Some(annotations) = metadata.annotations.as_ref().filter(|all| annotations::opts_in(all)) else {
+        return false;
+    };
+    if metadata.deletion_timestamp.is_some() || is_generated(service) {
+        return false;
+    }
+    let Ok(source) = Source::new(service) else { return false };
+    let asked = annotations::parse(annotations, &source.name).leader_service_name;
+    let leader = asked.map_or_else(|| names::leader_service(&source.name), |asked| asked.to_string());
+    if is_service {
+        return leader == name;
+    }
+    source.families.iter().any(|family| names::leader_slice(&leader, *family, source.first_family()) == name)
 }
 
 impl Claim {

@@ -451,7 +451,7 @@ async fn the_source_comes_with_every_change_and_chooses_the_connection() {
 
 #[test]
 fn the_first_wait_is_at_most_100_ms_and_waits_differ() {
-    let first: Vec<Duration> = (0..100).map(|_| Backoff::default().next()).collect();
+    let first: Vec<Duration> = (0..100).map(|_| Backoff::new(Dice::new()).next()).collect();
     assert!(first.iter().all(|wait| *wait <= FIRST_RETRY && *wait >= FIRST_RETRY / 2));
     assert!(first.iter().any(|wait| wait != &first[0]));
 }
@@ -691,7 +691,8 @@ fn start_as(source: usize, script: Vec<Reply>) -> (FakeServer, Changes, WatchSta
     let (server, client) = FakeServer::new(script);
     let (sink, receiver) = mpsc::channel(4);
     let status = WatchStatus::new("pods");
-    let options = WatchOptions { label_selector: Some("app=x".into()), page_size: 2 };
+    let options =
+        WatchOptions { label_selector: Some("app=x".into()), page_size: 2, ..WatchOptions::default() };
     let task = tokio::spawn(follow::<Pod, _>(
         Api::namespaced(client, "shop"),
         options,

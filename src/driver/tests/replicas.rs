@@ -12,7 +12,7 @@ use crate::kinds::fixtures::{merge, pod, service};
 use crate::watch::Change;
 
 /// The loss of `orders-0`, with `orders-1` to follow.
-async fn second_replica_with_a_loss() -> (Arc<Server>, Driver, usize) {
+pub(super) async fn second_replica_with_a_loss() -> (Arc<Server>, Driver, usize) {
     let server = server(9);
     let mut driver = driver(&server);
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
@@ -35,7 +35,7 @@ async fn second_replica_with_a_loss() -> (Arc<Server>, Driver, usize) {
     (server, driver, written)
 }
 
-fn slice_of(server: &Server, place: usize) -> Value {
+pub(super) fn slice_of(server: &Server, place: usize) -> Value {
     server.slices.lock().unwrap()[place].1.clone()
 }
 

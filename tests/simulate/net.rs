@@ -1,0 +1,211 @@
+//! The way from a replica to the API server and back: latency, and all that can go wrong on it.
+//!
+//! A request that was sent goes on by itself: whether its answer is still waited for is not its concern, so that a write
+//! may arrive long after everybody has given it up.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use kube::client::Body;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tower::{BoxError, service_fn};
+use zen_lead::dice::Dice;
+
+use crate::invariants::Judge;
+use crate::sabotage::Sabotage;
+use crate::server::{Ask, answer};
+use crate::store::{Refusal, Resource, Store, Writer};
+use crate::time::{Moment, now};
+use crate::watch;
+
+/// What can be wrong with requests, while it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Answered by this, and not done: 429 with Retry-After, 500, 503.
+    Refused(u16),
+    /// Lost on the way: not done, and never answered.
+    Swallowed,
+    /// Done, and never answered.
+    Unanswered,
+    /// Done, and the connection breaks.
+    Broken,
+    /// Under way for this many milliseconds.
+    Slow(u64),
+}
+
+/// A trouble and when it is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spell {
+    pub(crate) trouble: Trouble,
+    /// In how many of a hundred requests.
+    pub(crate) percent: u32,
+    pub(crate) until: Moment,
+}
+
+/// How one replica is connected.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// Nothing gets through, and whoever tries is told so.
+    pub(crate) cut_until: Moment,
+    /// Nothing gets through, and nobody is told: all of it arrives later.
+    pub(crate) stalled_until: Moment,
+    /// Watches of these are late by so many milliseconds.
+    pub(crate) lags: Vec<(Resource, u64, Moment)>,
+    pub(crate) spells: Vec<Spell>,
+    /// Counts what ends watches.
+    pub(crate) cuts: u64,
+    /// Counts its lives: requests of a former one are nobody's.
+    pub(crate) life: u64,
+}
+
+impl Link {
+    /// When something that is ready now gets through.
+    pub(crate) fn open_at(&self) -> Moment {
+        self.stalled_until
+    }
+
+    /// By how much a watch is late.
+    pub(crate) fn lag(&self, resource: Resource) -> u64 {
+        let lags = self.lags.iter().filter(|(lagging, _, until)| *lagging == resource && *until > now());
+        lags.map(|(_, lag, _)| *lag).max().unwrap_or_default()
+    }
+}
+
+/// Everything that requests can reach.
+pub(crate) struct State {
+    pub(crate) store: Store,
+    pub(crate) links: Vec<Link>,
+    pub(crate) judge: Judge,
+    pub(crate) sabotage: Option<Sabotage>,
+    /// Requests answered and watch lines told.
+    pub(crate) steps: u64,
+    /// Writes of replicas, done or not, Leases aside.
+    pub(crate) writes: u64,
+}
+
+/// The API server. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Net {
+    state: Arc<Mutex<State>>,
+    dice: Dice,
+}
+
+type Outcome = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+
+impl Net {
+    pub(crate) fn new(seed: u64, replicas: usize, sabotage: Option<Sabotage>) -> Self {
+        let links = (0..replicas).map(|_| Link::default()).collect();
+        let (store, judge) = (Store::default(), Judge::default());
+        let state = State { store, links, judge, sabotage, steps: 0, writes: 0 };
+        Self { state: Arc::new(Mutex::new(state)), dice: Dice::seeded(seed) }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client for this replica.
+    pub(crate) fn client(&self, replica: usize) -> kube::Client {
+        let net = self.clone();
+        let life = self.state().links[replica].life;
+        let service = service_fn(move |request| net.clone().send(replica, life, request));
+        kube::Client::new(service, "system")
+    }
+
+    async fn send(self, replica: usize, life: u64, request: Request<Body>) -> Outcome {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let Some(ask) = Ask::parse(&head, &body) else { return Ok(whole(Response::new(Bytes::from("{}")))) };
+        let (told, answered) = oneshot::channel();
+        tokio::spawn(async move {
+            let outcome = self.carry(replica, life, ask).await;
+            // Nobody may wait for it any more.
+            let _ = told.send(outcome);
+        });
+        match answered.await {
+            Ok(outcome) => outcome,
+            Err(_) => pending().await,
+        }
+    }
+
+    async fn carry(&self, replica: usize, life: u64, ask: Ask) -> Outcome {
+        self.on_the_way(replica).await;
+        if self.is_cut(replica) {
+            return Err("the connection is refused".into());
+        }
+        let trouble = self.trouble(replica);
+        match trouble {
+            Some(Trouble::Refused(code)) => {
+                let refusal = Refusal::new(code, "InternalError", "the server is in trouble");
+                return Ok(whole(answer(&Err(refusal))));
+            }
+            Some(Trouble::Swallowed) => return pending().await,
+            Some(Trouble::Slow(millis)) => sleep(Duration::from_millis(millis)).await,
+            Some(Trouble::Unanswered | Trouble::Broken) | None => {}
+        }
+        // What a process had sent when it died is done, or it is not.
+        if self.state().links[replica].life != life && self.dice.number().is_multiple_of(2) {
+            return pending().await;
+        }
+        let response = if ask.is_watch() {
+            watch::open(self, replica, &ask)
+        } else {
+            whole(self.perform(replica, &ask))
+        };
+        match trouble {
+            Some(Trouble::Unanswered) if !ask.is_watch() => return pending().await,
+            Some(Trouble::Broken) => return Err("the connection was reset".into()),
+            _ => {}
+        }
+        self.on_the_way(replica).await;
+        if self.is_cut(replica) { Err("the connection was reset".into()) } else { Ok(response) }
+    }
+
+    /// Half a millisecond to three, and for as long as the link is stalled.
+    async fn on_the_way(&self, replica: usize) {
+        sleep(Duration::from_micros(u64::from(self.dice.one_of(500..=3_000)))).await;
+        loop {
+            let open_at = self.state().links[replica].open_at();
+            let Some(wait) = open_at.checked_sub(now()).filter(|wait| *wait > 0) else { return };
+            sleep(Duration::from_millis(wait)).await;
+        }
+    }
+
+    fn is_cut(&self, replica: usize) -> bool {
+        self.state().links[replica].cut_until > now()
+    }
+
+    fn trouble(&self, replica: usize) -> Option<Trouble> {
+        let state = self.state();
+        let spells = state.links[replica].spells.iter().filter(|spell| spell.until > now());
+        let mut struck = spells.filter(|spell| self.dice.one_of(1..=100) <= spell.percent);
+        struck.next().map(|spell| spell.trouble)
+    }
+
+    fn perform(&self, replica: usize, ask: &Ask) -> Response<Bytes> {
+        let mut state = self.state();
+        let State { store, judge, sabotage, steps, writes, .. } = &mut *state;
+        *steps += 1;
+        *writes += u64::from(ask.is_write() && ask.resource != Resource::Leases);
+        let sabotaged = sabotage.map(|sabotage| sabotage.request(ask, store));
+        let ask = sabotaged.as_ref().unwrap_or(ask);
+        judge.asked(ask);
+        let mut result = ask.perform(store, Writer::Replica(replica));
+        if let Some(sabotage) = sabotage {
+            result = sabotage.result(ask, result, store, replica);
+        }
+        judge.catch_up(store);
+        answer(&result)
+    }
+}
+
+fn whole(response: Response<Bytes>) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
+    response.map(|bytes| Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync())
+}

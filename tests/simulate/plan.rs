@@ -1,0 +1,183 @@
+//! What happens in a simulation: a list that follows from the seed, each item of which can be left out.
+
+use zen_lead::dice::Dice;
+
+use crate::net::Trouble;
+use crate::store::Resource;
+use crate::time::Moment;
+
+/// How long things happen, in milliseconds.
+pub(crate) const EVENTFUL: Moment = 30_000;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// A pod begins or ceases to be Ready.
+    Ready(usize, bool),
+    /// A pod is told to end.
+    Terminate(usize),
+    /// A pod is no more.
+    Vanish(usize),
+    /// A pod of the same name comes, perhaps at an address that another one had.
+    Appear(usize, usize),
+    /// A pod leaves its Service by its labels, or comes back.
+    Select(usize, bool),
+    /// A pod is never to lead, or may again.
+    Exclude(usize, bool),
+    /// Somebody deletes the slice.
+    DeleteSlice(usize),
+    /// Somebody deletes the leader Service.
+    DeleteService(usize),
+    /// Somebody takes the endpoint out of the slice.
+    EmptySlice(usize),
+    /// Somebody adds an endpoint to the slice.
+    AddEndpoint(usize),
+    /// Somebody adds this to the epoch.
+    ShiftEpoch(usize, i64),
+    /// Somebody takes all labels off the slice.
+    StripLabels(usize),
+    /// Another program writes the slice as it thinks right.
+    Overwrite(usize),
+    /// A slice of somebody else's comes under the leader Service's name.
+    Stray(usize),
+    /// A Service opts in or out.
+    OptIn(usize, bool),
+    /// A Service asks for something else.
+    Settings(usize, usize),
+    /// A Service is deleted and made anew.
+    Recreate(usize),
+    /// A replica dies.
+    Crash(usize),
+    /// A replica is told to end.
+    Stop(usize),
+    /// A replica begins.
+    Start(usize),
+    /// A replica's connections break and cannot be made for so long.
+    Cut(usize, Moment),
+    /// Nothing gets to a replica or from it for so long, then all of it does.
+    Stall(usize, Moment),
+    /// A replica's watches end.
+    EndWatches(usize),
+    /// A replica's watch of this is late by so much, for so long.
+    Lag(usize, Resource, u64, Moment),
+    /// Requests of a replica fail in this way, so many of a hundred, for so long.
+    Fail(usize, Trouble, u32, Moment),
+    /// The API server is away for so long.
+    Outage(Moment),
+    /// The API server forgets what was.
+    Compact,
+}
+
+/// Something that happens, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Happening {
+    pub(crate) at: Moment,
+    pub(crate) what: What,
+}
+
+/// A simulation.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) replicas: usize,
+    pub(crate) services: usize,
+    /// Of each Service.
+    pub(crate) pods: usize,
+    pub(crate) settings: Vec<usize>,
+    pub(crate) happenings: Vec<Happening>,
+}
+
+/// Annotations of a Service, to be chosen from.
+pub(crate) const SETTINGS: [&[(&str, &str)]; 6] = [
+    &[],
+    &[("zen-lead.io/failover-min-delay", "1s")],
+    &[("zen-lead.io/min-ready-duration", "2s")],
+    &[("zen-lead.io/failback", "immediate")],
+    &[("zen-lead.io/failback", "3s"), ("zen-lead.io/strategy", "newest")],
+    &[("zen-lead.io/failover-min-delay", "500ms"), ("zen-lead.io/failback", "immediate")],
+];
+
+impl Plan {
+    /// That of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let dice = Dice::seeded(seed);
+        let roll = |most: usize| usize::try_from(dice.number() % most.max(1) as u64).unwrap_or_default();
+        let (replicas, services, pods) = (1 + roll(3), 1 + roll(3), 2 + roll(3));
+        let settings = (0..services).map(|_| roll(SETTINGS.len())).collect();
+        let mut plan = Self { seed, replicas, services, pods, settings, happenings: Vec::new() };
+        // A few moments at which much happens find more than an even spread.
+        let moments: Vec<Moment> = (0..2 + roll(5)).map(|_| 200 + roll(28_000) as u64).collect();
+        for _ in 0..5 + roll(30) {
+            let at = moments[roll(moments.len())] + roll(400) as u64;
+            plan.add(at, &roll);
+        }
+        plan.happenings.sort_by_key(|happening| happening.at);
+        plan
+    }
+
+    fn add(&mut self, at: Moment, roll: &dyn Fn(usize) -> usize) {
+        let (pod, service, replica) =
+            (roll(self.services * self.pods), roll(self.services), roll(self.replicas));
+        let span = [100, 700, 2_500, 7_000][roll(4)] + roll(500) as u64;
+        let kind = [Resource::Pods, Resource::Services, Resource::Slices][roll(3)];
+        let mut happen = |after: u64, what| self.happenings.push(Happening { at: at + after, what });
+        match roll(32) {
+            0..3 => {
+                happen(0, What::Ready(pod, false));
+                happen(span, What::Ready(pod, true));
+            }
+            3 => happen(0, What::Ready(pod, false)),
+            4..6 => {
+                happen(0, What::Terminate(pod));
+                happen(span / 2, What::Ready(pod, false));
+                happen(span, What::Vanish(pod));
+                happen(span + 50 * roll(20) as u64, What::Appear(pod, roll(12)));
+            }
+            6..8 => {
+                happen(0, What::Vanish(pod));
+                happen(50 * roll(20) as u64, What::Appear(pod, roll(12)));
+            }
+            8 => happen(0, What::Vanish(pod)),
+            9 => {
+                happen(0, What::Select(pod, false));
+                happen(span, What::Select(pod, true));
+            }
+            10 => happen(0, What::Exclude(pod, roll(2) == 0)),
+            11 => happen(0, What::DeleteSlice(service)),
+            12 => happen(0, What::DeleteService(service)),
+            13 => happen(0, [What::EmptySlice(service), What::AddEndpoint(service)][roll(2)]),
+            14 => happen(0, What::ShiftEpoch(service, [-5, -1, 1, 1_000][roll(4)])),
+            15 => happen(0, [What::StripLabels(service), What::Stray(service)][roll(2)]),
+            16 => (0..=roll(4) as u64).for_each(|n| happen(n * 150, What::Overwrite(service))),
+            17 => {
+                happen(0, What::OptIn(service, false));
+                happen(span, What::OptIn(service, true));
+            }
+            18 => happen(0, What::Settings(service, roll(SETTINGS.len()))),
+            19 => happen(0, What::Recreate(service)),
+            20..22 => {
+                happen(0, [What::Crash(replica), What::Stop(replica)][roll(2)]);
+                happen(span, What::Start(replica));
+            }
+            22 => happen(0, What::Cut(replica, span)),
+            23..25 => happen(0, What::Stall(replica, span)),
+            25 => happen(0, What::EndWatches(replica)),
+            26 => happen(0, What::Lag(replica, kind, [20, 300, 3_000][roll(3)], span)),
+            27..30 => {
+                let troubles = [
+                    Trouble::Refused([429, 500, 503][roll(3)]),
+                    Trouble::Swallowed,
+                    Trouble::Unanswered,
+                    Trouble::Broken,
+                    Trouble::Slow([50, 900, 2_500][roll(3)]),
+                ];
+                happen(0, What::Fail(replica, troubles[roll(5)], [20, 60, 100][roll(3)], span));
+            }
+            30 => happen(0, What::Outage(span)),
+            _ => {
+                happen(0, What::Compact);
+                happen(1, What::Cut(replica, 50));
+            }
+        }
+    }
+}
