@@ -1,7 +1,7 @@
 //! What must always hold, checked against everything that was ever committed, and how it must all end.
 //!
 //! The names are those of the design: I1 one endpoint, I2 it was fit, I3 epochs, I4 no write without the version it was
-//! decided on, I7 and I8 it settles and is then silent, I13 nobody else's objects.
+//! decided on, I5 nobody unfit stays while somebody can follow, I7 and I8 it settles and is then silent, I13 nobody else's objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,17 @@ use serde_json::Value;
 
 use crate::server::Ask;
 use crate::store::{Commit, Resource, SHOP, Store, Writer};
+use crate::time::{Moment, now, unix};
 
 const EPOCH: &str = "zen-lead.io/epoch";
 const LEADER_UID: &str = "zen-lead.io/leader-pod-uid";
+
+/// Whoever has been fit for so long is eligible, whatever the settings.
+const ELIGIBLE_AFTER: Moment = 3_000;
+
+/// With everything in order, nobody unfit leads for longer while somebody is eligible: the longest delay that settings
+/// ask for, what a replica holds back, and a write that is repeated.
+const UNFIT_AT_MOST: Moment = 4_000;
 
 /// A pod and its address.
 type Reached = (String, String);
@@ -25,8 +33,8 @@ struct Terms {
     /// The slice's epoch as it is, and who wrote it last.
     last_seen: u64,
     last_writer: Writer,
-    /// The leader Service's.
-    mirrored: u64,
+    has_slice: bool,
+    has_service: bool,
 }
 
 /// Looks at everything that is asked and committed.
@@ -38,6 +46,10 @@ pub(crate) struct Judge {
     terms: BTreeMap<String, Terms>,
     ever_fit: BTreeSet<Reached>,
     ever_had: BTreeSet<Reached>,
+    /// Since when each pod has been fit, by its UID.
+    fit_since: BTreeMap<String, Moment>,
+    /// Since when each Service has had an unfit leader although somebody was eligible.
+    unfit_since: BTreeMap<String, Moment>,
     /// When each object was made, by its UID.
     made: BTreeMap<String, u64>,
     /// Since when each Service that there is has opted in, by its UID.
@@ -78,7 +90,40 @@ impl Judge {
         }
     }
 
+    /// Looks at how it is now. Everything has been in order since `calm`.
+    pub(crate) fn look(&mut self, store: &Store, calm: Moment) {
+        for service in store.all(Resource::Services).filter(|service| is_source(service)) {
+            let name = service["metadata"]["name"].as_str().unwrap_or_default();
+            if !self.is_unfit(store, name) {
+                self.unfit_since.remove(name);
+                continue;
+            }
+            let since = (*self.unfit_since.entry(name.to_owned()).or_insert_with(now)).max(calm);
+            let is_brief = now() <= since + UNFIT_AT_MOST;
+            self.check(is_brief, "I5", || {
+                format!("{name} has had an unfit leader since {since} ms, at {} ms", now())
+            });
+        }
+    }
+
+    /// Whether the leader is unfit although somebody is eligible.
+    fn is_unfit(&self, store: &Store, name: &str) -> bool {
+        let Some(slice) = store.get(Resource::Slices, SHOP, &format!("{name}-leader")) else { return false };
+        let is_eligible =
+            |uid: &str| self.fit_since.get(uid).is_some_and(|since| since + ELIGIBLE_AFTER <= now());
+        let mut members = store.all(Resource::Pods).filter(|pod| pod["metadata"]["labels"]["app"] == name);
+        !ready_endpoints(slice).is_subset(&fit_members(store, name))
+            && members.any(|pod| pod["metadata"]["uid"].as_str().is_some_and(is_eligible) && is_fit(pod))
+    }
+
     fn pod(&mut self, commit: &Commit) {
+        let object = commit.after.as_deref().or(commit.before.as_deref()).unwrap_or(&Value::Null);
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        if commit.after.as_deref().is_some_and(is_fit) {
+            self.fit_since.entry(uid).or_insert(commit.at);
+        } else {
+            self.fit_since.remove(&uid);
+        }
         let Some(pod) = commit.after.as_deref() else { return };
         if let Some(reached) = reached(pod) {
             if is_fit(pod) {
@@ -142,11 +187,12 @@ impl Judge {
             return;
         }
         let terms = self.terms.entry(name.clone()).or_default();
-        // Somebody took the newest epoch out of the slice before it was mirrored: no replica that begins now can know it.
+        // Somebody took the newest epoch out of the slice: a replica that did not see it there cannot know it, for the
+        // mirror, which may be late as well, is read only when an election begins.
         if let Writer::World = terms.last_writer {
-            let left = terms.last_seen.max(terms.mirrored);
+            let left = terms.last_seen;
             terms.highest = terms.highest.min(left);
-            terms.leaders.retain(|epoch, _| *epoch <= left);
+            terms.leaders.retain(|epoch, _| *epoch < left);
         }
         let highest = terms.highest;
         terms.highest = highest.max(epoch);
@@ -172,9 +218,18 @@ impl Judge {
         let terms = self.terms.entry(commit.name.clone()).or_default();
         let epoch = commit.after.as_deref().and_then(epoch_of).unwrap_or_default();
         match commit.resource {
-            Resource::Slices => (terms.last_seen, terms.last_writer) = (epoch, commit.writer),
-            Resource::Services => terms.mirrored = epoch,
+            Resource::Slices => {
+                (terms.last_seen, terms.last_writer) = (epoch, commit.writer);
+                terms.has_slice = commit.after.is_some();
+            }
+            Resource::Services => terms.has_service = commit.after.is_some(),
             Resource::Pods | Resource::Events | Resource::Leases => {}
+        }
+        // Nothing but the clock is left to tell a replica that begins then how far it was.
+        if !terms.has_slice && !terms.has_service {
+            let clock = unix(commit.at);
+            terms.highest = terms.highest.min(clock);
+            terms.leaders.retain(|epoch, _| *epoch < clock);
         }
     }
 
@@ -205,20 +260,7 @@ fn settled(store: &Store, name: &str, source: &Value) -> Result<(), String> {
     let (Some(service), Some(slice)) = (service, slice) else {
         return Err("there is no slice or Service".into());
     };
-    let fit: BTreeSet<Reached> = store
-        .all(Resource::Pods)
-        .filter(|pod| pod["metadata"]["labels"]["app"] == name && is_fit(pod))
-        .filter_map(|pod| reached(pod))
-        .collect();
-    let endpoints = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ready: BTreeSet<Reached> = endpoints
-        .iter()
-        .filter(|endpoint| endpoint["conditions"]["ready"] == true)
-        .map(|endpoint| {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0]))
-        })
-        .collect();
+    let (fit, ready) = (fit_members(store, name), ready_endpoints(slice));
     if ready.len() != fit.len().min(1) || !ready.is_subset(&fit) {
         return Err(format!("fit are {fit:?}, ready are {ready:?}"));
     }
@@ -234,6 +276,18 @@ fn settled(store: &Store, name: &str, source: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn fit_members(store: &Store, name: &str) -> BTreeSet<Reached> {
+    let members = store.all(Resource::Pods).filter(|pod| pod["metadata"]["labels"]["app"] == name);
+    members.filter(|pod| is_fit(pod)).filter_map(|pod| reached(pod)).collect()
+}
+
+fn ready_endpoints(slice: &Value) -> BTreeSet<Reached> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let endpoints = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ready = endpoints.iter().filter(|endpoint| endpoint["conditions"]["ready"] == true);
+    ready.map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0]))).collect()
 }
 
 fn epoch_of(object: &Value) -> Option<u64> {

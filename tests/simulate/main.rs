@@ -25,7 +25,7 @@ use crate::plan::Plan;
 use crate::simulation::simulate;
 
 /// Seeds in one run of the tests.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 400;
 
 /// Seeds that are simulated twice.
 const SAME: u64 = 30;

@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) links: Vec<Link>,
     pub(crate) judge: Judge,
     pub(crate) sabotage: Option<Sabotage>,
+    /// Everything is in order from then on.
+    pub(crate) calm: Moment,
     /// Requests answered and watch lines told.
     pub(crate) steps: u64,
     /// Writes of replicas, done or not, Leases aside.
@@ -103,7 +105,7 @@ impl Net {
     pub(crate) fn new(seed: u64, replicas: usize, sabotage: Option<Sabotage>) -> Self {
         let links = (0..replicas).map(|_| Link::default()).collect();
         let (store, judge) = (Store::default(), Judge::default());
-        let state = State { store, links, judge, sabotage, steps: 0, writes: 0 };
+        let state = State { store, links, judge, sabotage, calm: 0, steps: 0, writes: 0 };
         Self { state: Arc::new(Mutex::new(state)), dice: Dice::seeded(seed) }
     }
 

@@ -9,6 +9,10 @@ use crate::time::Moment;
 /// How long things happen, in milliseconds.
 pub(crate) const EVENTFUL: Moment = 30_000;
 
+/// Kinds of happenings to choose from; those of pods come first.
+const ALL_KINDS: usize = 32;
+const KINDS_OF_PODS: usize = 11;
+
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
@@ -97,6 +101,40 @@ pub(crate) const SETTINGS: [&[(&str, &str)]; 6] = [
     &[("zen-lead.io/failover-min-delay", "500ms"), ("zen-lead.io/failback", "immediate")],
 ];
 
+impl What {
+    /// For how long this keeps the controller from its work; `contest`: what somebody who writes our objects does.
+    pub(crate) fn trouble(self, contest: Moment) -> Moment {
+        match self {
+            Self::Cut(_, span) | Self::Stall(_, span) | Self::Lag(.., span) | Self::Outage(span) => span,
+            // A list that is never answered is given up after 30 s; below this seam, pings notice a dead server.
+            Self::Fail(.., span) => span + 31_000,
+            Self::DeleteSlice(_)
+            | Self::DeleteService(_)
+            | Self::EmptySlice(_)
+            | Self::AddEndpoint(_)
+            | Self::ShiftEpoch(..)
+            | Self::StripLabels(_)
+            | Self::Overwrite(_) => contest,
+            Self::Ready(..)
+            | Self::Terminate(_)
+            | Self::Vanish(_)
+            | Self::Appear(..)
+            | Self::Select(..)
+            | Self::Exclude(..)
+            | Self::Stray(_)
+            | Self::Settings(..) => 0,
+            // What began is not over at once.
+            Self::OptIn(..)
+            | Self::Recreate(_)
+            | Self::Crash(_)
+            | Self::Stop(_)
+            | Self::Start(_)
+            | Self::EndWatches(_)
+            | Self::Compact => 1_000,
+        }
+    }
+}
+
 impl Plan {
     /// That of a seed.
     pub(crate) fn new(seed: u64) -> Self {
@@ -107,21 +145,23 @@ impl Plan {
         let mut plan = Self { seed, replicas, services, pods, settings, happenings: Vec::new() };
         // A few moments at which much happens find more than an even spread.
         let moments: Vec<Moment> = (0..2 + roll(5)).map(|_| 200 + roll(28_000) as u64).collect();
+        // In a third of them only pods come and go, so that delays are to be seen that are nobody's fault.
+        let kinds = [ALL_KINDS, ALL_KINDS, KINDS_OF_PODS][roll(3)];
         for _ in 0..5 + roll(30) {
             let at = moments[roll(moments.len())] + roll(400) as u64;
-            plan.add(at, &roll);
+            plan.add(at, kinds, &roll);
         }
         plan.happenings.sort_by_key(|happening| happening.at);
         plan
     }
 
-    fn add(&mut self, at: Moment, roll: &dyn Fn(usize) -> usize) {
+    fn add(&mut self, at: Moment, kinds: usize, roll: &dyn Fn(usize) -> usize) {
         let (pod, service, replica) =
             (roll(self.services * self.pods), roll(self.services), roll(self.replicas));
         let span = [100, 700, 2_500, 7_000][roll(4)] + roll(500) as u64;
         let kind = [Resource::Pods, Resource::Services, Resource::Slices][roll(3)];
         let mut happen = |after: u64, what| self.happenings.push(Happening { at: at + after, what });
-        match roll(32) {
+        match roll(kinds) {
             0..3 => {
                 happen(0, What::Ready(pod, false));
                 happen(span, What::Ready(pod, true));

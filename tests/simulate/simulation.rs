@@ -30,6 +30,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How often a watch is told how far it is; the real one does that about once a minute.
 const BOOKMARKS_EVERY: Duration = Duration::from_secs(20);
 
+/// How often it is looked at how things are, besides what is written.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A writer that others have overwritten backs off, for so long at most.
+const CONTEST: Moment = 30_000;
+
 /// What came of a simulation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -89,6 +95,15 @@ impl<'a> Simulation<'a> {
                 }
             }
         });
+        let net = self.net.clone();
+        let looks = tokio::spawn(async move {
+            loop {
+                sleep(LOOK_EVERY).await;
+                let mut state = net.state();
+                let State { store, judge, calm, .. } = &mut *state;
+                judge.look(store, *calm);
+            }
+        });
         let begun = Instant::now();
         for happening in &self.plan.happenings {
             sleep_until(begun + Duration::from_millis(happening.at)).await;
@@ -122,6 +137,7 @@ impl<'a> Simulation<'a> {
             }
         });
         bookmarks.abort();
+        looks.abort();
     }
 
     fn has_failed(&self) -> bool {
@@ -138,6 +154,8 @@ impl<'a> Simulation<'a> {
 
     fn happen(&mut self, what: What) {
         let until = |span: Moment| now() + span;
+        let trouble = what.trouble(CONTEST);
+        self.change(|state, _| state.calm = state.calm.max(until(trouble)));
         match what {
             What::Crash(replica) => self.crash(replica),
             What::Start(replica) => self.start(replica),

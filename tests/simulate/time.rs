@@ -35,8 +35,13 @@ pub(crate) fn wall() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(BEGINNING) + elapsed()
 }
 
+/// The same in seconds since 1970.
+pub(crate) fn unix(at: Moment) -> u64 {
+    BEGINNING + at / 1_000
+}
+
 /// As Kubernetes writes it: to the second.
 pub(crate) fn rfc3339(at: Moment) -> String {
-    let seconds = i64::try_from(BEGINNING + at / 1_000).unwrap_or_default();
+    let seconds = i64::try_from(unix(at)).unwrap_or_default();
     Timestamp::from_second(seconds).unwrap_or_default().to_string()
 }

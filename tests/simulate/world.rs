@@ -173,6 +173,10 @@ fn overwrite(store: &mut Store, service: usize) {
     let Some(pod) = store.all(Resource::Pods).find(is_ready).cloned() else { return };
     store.edit(Resource::Slices, &leader(service), |slice| {
         slice["metadata"]["annotations"] = json!({});
+        slice["metadata"]["labels"] = json!({
+            "app.kubernetes.io/managed-by": "zen-lead", "endpointslice.kubernetes.io/managed-by": "zen-lead",
+            "kubernetes.io/service-name": leader(service), "zen-lead.io/source-service": source(service),
+        });
         slice["endpoints"] = json!([{
             "addresses": [pod["status"]["podIP"]], "conditions": { "ready": true },
             "targetRef": { "kind": "Pod", "name": pod["metadata"]["name"], "namespace": SHOP, "uid": pod["metadata"]["uid"] },
