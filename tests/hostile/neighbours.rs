@@ -75,6 +75,8 @@ async fn a_selector_on_the_leader_service_goes_and_so_do_the_slices_that_came_of
 async fn a_slice_that_cannot_be_deleted_at_once_is_deleted_later() -> Result<()> {
     let stage = Stage::new("undeletable").await?;
     stage.led("orders", 1).await?;
+    // The look at opting in, which would find it before it cannot be deleted.
+    stage.controller.until_logged(&["answered: Strays"]).await?;
     let uid = stage.leader_service("orders").await?.uid().context("it has a UID")?;
     let theirs = json!({ "ownerReferences": [owner("Service", "orders-leader", &uid)] });
     let stray = stage.make_slice("orders-leader-x7k2p", "orders-leader", theirs).await?;
