@@ -291,8 +291,8 @@ impl Failover {
 
     /// The time spent in each phase that it went through.
     pub(crate) fn phases(&self) -> impl Iterator<Item = (Phase, Micros)> + '_ {
-        let went_through = |phase: &Phase| self.spent[place(*phase)] > Micros::ZERO;
-        PHASES.into_iter().filter(went_through).map(|phase| (phase, self.spent[place(phase)]))
+        let went_through = |phase: &Phase| self.spent[*phase as usize] > Micros::ZERO;
+        Phase::ALL.into_iter().filter(went_through).map(|phase| (phase, self.spent[phase as usize]))
     }
 
     /// The phase that took most of it.
@@ -327,7 +327,7 @@ impl Failover {
     pub(crate) fn leave(&mut self, at: Timestamp) {
         self.ended = at;
         if let Some(stay) = self.stays.kept.last_mut() {
-            let spent = &mut self.spent[place(stay.phase)];
+            let spent = &mut self.spent[stay.phase as usize];
             spent.0 += at.since(stay.until).0;
             stay.until = at;
         }
@@ -339,17 +339,6 @@ impl Failover {
 #[must_use]
 pub(crate) fn millis(time: Micros) -> f64 {
     time.0 as f64 / 1e3
-}
-
-const PHASES: [Phase; 4] = [Phase::Elected, Phase::Draining, Phase::Leaderless, Phase::Reelecting];
-
-const fn place(phase: Phase) -> usize {
-    match phase {
-        Phase::Elected => 0,
-        Phase::Draining => 1,
-        Phase::Leaderless => 2,
-        Phase::Reelecting => 3,
-    }
 }
 
 #[cfg(test)]

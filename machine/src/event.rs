@@ -187,6 +187,21 @@ pub enum Event {
     DeadlineReached,
 }
 
+impl Event {
+    /// Whether it tells of a member.
+    #[must_use]
+    pub const fn is_about_a_member(&self) -> bool {
+        matches!(
+            self,
+            Self::PodReady { .. }
+                | Self::PodUnready { .. }
+                | Self::PodTerminating { .. }
+                | Self::PodGone { .. }
+                | Self::PodChanged { .. }
+        )
+    }
+}
+
 /// How the authority slice stands when an election starts to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Standing {

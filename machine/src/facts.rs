@@ -335,15 +335,9 @@ impl Facts {
 
 /// Whether the event is worth another try of what the server has refused.
 const fn is_change(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::PodReady { .. }
-            | Event::PodUnready { .. }
-            | Event::PodTerminating { .. }
-            | Event::PodGone { .. }
-            | Event::PodChanged { .. }
-            | Event::PolicyChanged { .. }
-            | Event::PublicationObserved { .. }
-            | Event::Unblocked { .. }
-    )
+    event.is_about_a_member()
+        || matches!(
+            event,
+            Event::PolicyChanged { .. } | Event::PublicationObserved { .. } | Event::Unblocked { .. }
+        )
 }

@@ -66,6 +66,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 4] = [Self::Elected, Self::Draining, Self::Leaderless, Self::Reelecting];
+
     /// The name as shown to users.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -50,7 +50,7 @@ impl Managed {
             let is_given_up = leads(*from) && !leads(*to);
             out.counters.extend(is_given_up.then_some(Counter::StickyMiss));
             out.counters.extend((*cause == Cause::PortUnresolved).then_some(Counter::PortResolutionFailure));
-        } else if is_about_a_pod(event) && leads(self.election.state().phase()) {
+        } else if event.is_about_a_member() && leads(self.election.state().phase()) {
             out.counters.push(Counter::StickyHit);
         }
         for effect in &step.effects {
@@ -86,15 +86,4 @@ impl Managed {
         }
         self.has_failed = !is_ok;
     }
-}
-
-const fn is_about_a_pod(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::PodReady { .. }
-            | Event::PodUnready { .. }
-            | Event::PodTerminating { .. }
-            | Event::PodGone { .. }
-            | Event::PodChanged { .. }
-    )
 }

@@ -5,6 +5,7 @@
 use std::fmt::{Error, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
 
+use machine::Phase;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder,
@@ -14,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::counts::{self, CAUSES, Counter, Counts, ERROR_TYPES};
 use super::families as family;
-use super::gauges::PHASES;
+
 use super::histogram::{Buckets, FINE};
 use super::snapshot::Snapshot;
 use crate::record::Recorder;
@@ -148,7 +149,7 @@ impl Snapshot {
         }
         let mut family = family::PHASE.begin(encoder)?;
         for (key, gauges, _) in &self.services {
-            for phase in PHASES {
+            for phase in Phase::ALL {
                 let labels = Labels::of(&key.namespace, Some(&key.name)).and("phase", phase.as_str());
                 gauge(&mut family, &labels, &u32::from(gauges.phase == phase))?;
             }
@@ -210,7 +211,7 @@ impl Snapshot {
         }
         let mut family = family::SERVICES.begin(encoder)?;
         for (name, tally, _) in &self.spaces {
-            for phase in PHASES {
+            for phase in Phase::ALL {
                 let labels = Labels::of(name, None).and("phase", phase.as_str());
                 gauge(&mut family, &labels, &tally.in_phase(phase))?;
             }
@@ -224,7 +225,7 @@ impl Snapshot {
             durations.encode(family.encode_family(&Labels::global("cause", cause.as_str()))?)?;
         }
         let mut family = family::PHASE_DURATION.begin(encoder)?;
-        for (phase, durations) in PHASES.iter().zip(&self.shared.failovers.by_phase) {
+        for (phase, durations) in Phase::ALL.iter().zip(&self.shared.failovers.by_phase) {
             durations.encode(family.encode_family(&Labels::global("phase", phase.as_str()))?)?;
         }
         Ok(())

@@ -2,9 +2,6 @@
 
 use machine::{Epoch, Phase, Timestamp};
 
-/// The phases, in the order in which they are shown.
-pub(super) const PHASES: [Phase; 4] = [Phase::Elected, Phase::Draining, Phase::Leaderless, Phase::Reelecting];
-
 /// How a Service stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a gauge of its own")]
@@ -35,7 +32,7 @@ pub struct Gauges {
 /// over ten thousand Services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    phases: [u64; PHASES.len()],
+    phases: [u64; Phase::ALL.len()],
     pub(super) available: u64,
     pub(super) stable: u64,
     pub(super) without_endpoints: u64,
@@ -62,11 +59,11 @@ impl Tally {
 
     /// How many are in this phase.
     pub(super) fn in_phase(&self, phase: Phase) -> u64 {
-        self.phases[slot(phase)]
+        self.phases[phase as usize]
     }
 
     fn each(&mut self, gauges: &Gauges, change: impl Fn(&mut u64, u64)) {
-        change(&mut self.phases[slot(gauges.phase)], 1);
+        change(&mut self.phases[gauges.phase as usize], 1);
         change(&mut self.available, gauges.available.into());
         change(&mut self.stable, gauges.is_stable.into());
         change(&mut self.without_endpoints, (!gauges.has_endpoints).into());
@@ -76,24 +73,14 @@ impl Tally {
     }
 }
 
-/// Where a phase is among [`PHASES`].
-pub(super) const fn slot(phase: Phase) -> usize {
-    match phase {
-        Phase::Elected => 0,
-        Phase::Draining => 1,
-        Phase::Leaderless => 2,
-        Phase::Reelecting => 3,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_phase_has_a_place_of_its_own() {
-        for (place, phase) in PHASES.into_iter().enumerate() {
-            assert_eq!(slot(phase), place);
+        for (place, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, place);
         }
     }
 }

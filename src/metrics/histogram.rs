@@ -9,7 +9,6 @@ use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
 use super::counts::{self, CAUSES};
-use super::gauges::{self, PHASES};
 
 /// Bounds in seconds. A failover takes 2 ms where nothing is in its way, and its budget is 2 to 5 s.
 pub(super) const FINE: [f64; 15] =
@@ -90,7 +89,7 @@ impl EncodeLabelSet for Trace {
 #[derive(Debug)]
 pub(super) struct Failovers {
     pub(super) by_cause: [HistogramWithExemplars<Trace>; CAUSES.len()],
-    pub(super) by_phase: [HistogramWithExemplars<Trace>; PHASES.len()],
+    pub(super) by_phase: [HistogramWithExemplars<Trace>; Phase::ALL.len()],
 }
 
 impl Default for Failovers {
@@ -113,7 +112,7 @@ impl Failovers {
         let trace = trace.map(Trace);
         self.by_cause[counts::slot(cause)].observe(took.as_secs_f64(), trace, Some(at));
         for (phase, took) in phases {
-            self.by_phase[gauges::slot(*phase)].observe(took.as_secs_f64(), trace, Some(at));
+            self.by_phase[*phase as usize].observe(took.as_secs_f64(), trace, Some(at));
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_otlp::{RetryPolicy, WithExportConfig as _, WithTonicConfig as _};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -83,7 +82,7 @@ impl Exporter {
             let _within = runtime.enter();
             let mut exporter = connect(settings)
                 .map_err(|why| StartError::Connection { endpoint: endpoint.clone(), why })?;
-            set_resource(&mut exporter, &resource);
+            exporter.set_resource(&resource);
             exporter
         };
         let task = Task {
@@ -147,10 +146,6 @@ fn connect(settings: Settings) -> Result<opentelemetry_otlp::SpanExporter, Strin
 /// What tonic says of its own errors is only where they come from.
 fn with_reason(error: &tonic::transport::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), |why| format!("{error}: {why}"))
-}
-
-fn set_resource(exporter: &mut opentelemetry_otlp::SpanExporter, resource: &Resource) {
-    exporter.set_resource(resource);
 }
 
 struct Task {
