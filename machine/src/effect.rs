@@ -224,6 +224,12 @@ impl Cause {
             Self::Removal => "removal",
         }
     }
+
+    /// Whether it is something about a pod that may have ceased since. Whoever terminates, is gone or has finished
+    /// never comes back, and the last three of the losses are not told by the pod.
+    pub(crate) const fn is_revocable(self) -> bool {
+        matches!(self, Self::Unready | Self::Excluded | Self::AddressLost | Self::PortUnresolved)
+    }
 }
 
 /// A change of phase, or of who is leader or candidate within one.

@@ -55,6 +55,8 @@ pub(crate) struct Learned {
     pub(crate) departed: Option<(Pod, Departure)>,
     /// A member whose preference was confirmed in this step.
     pub(crate) confirmed: Option<Pod>,
+    /// A member of whom something was told that is older than its publication by another replica.
+    pub(crate) late: Option<Pod>,
 }
 
 /// No choices are made.
@@ -87,6 +89,9 @@ pub(crate) struct Facts {
     pub(crate) slice: Slice,
     /// The newest version of the slice that was seen: older ones are no news.
     newest: Version,
+    /// The newest version in which another's term was seen: whoever wrote it may know better than older facts.
+    #[serde(default)]
+    vouched: Version,
     /// The slice's newest version, or its term, was written by us.
     pub(crate) is_ours: bool,
     /// The last acknowledged epoch, and who led in it if that was recorded.
@@ -141,6 +146,7 @@ impl Facts {
             handled: None,
             slice: Slice::Unknown,
             newest: Version::default(),
+            vouched: Version::default(),
             is_ours: false,
             acked: None,
             ordered: None,
@@ -179,6 +185,7 @@ impl Facts {
                 self.learn_member(at, member);
                 self.asked.retain(|(_, asked)| *asked != member.pod);
                 self.resolve_doubt(member);
+                learned.late = (member.version < self.vouched).then(|| member.pod.clone());
             }
             Event::PodGone { pod, how } => {
                 learned.departed = self.forget(pod).then(|| (pod.clone(), *how));

@@ -77,6 +77,7 @@ impl Facts {
         self.epochs.see(standing.mirrored.filter(|epoch| Epochs::is_plausible(*epoch, at)));
         self.acked = None;
         self.newest = Version::default();
+        self.vouched = Version::default();
         self.is_ours = false;
         if let Some(flight) = &mut self.flight {
             flight.is_outdated = true;
@@ -93,6 +94,7 @@ impl Facts {
         self.acked = term(&publication);
         self.handled.clone_from(&publication.handled);
         self.announced.clone_from(&publication.leader);
+        self.heed(&publication);
         self.know(Slice::Present(publication));
     }
 
@@ -144,15 +146,18 @@ impl Facts {
         // Whose what was seen before has been, no longer matters.
         self.echo = None;
         self.is_ours = true;
-        self.made_anew(at, flight.based_on);
+        self.performed(at, &flight);
         self.acknowledge(flight.wanted.acknowledged(version));
     }
 
-    /// Until the slice was created there was none: terms may have come and gone, with their slices, that we never
-    /// saw.
-    fn made_anew(&mut self, at: Timestamp, based_on: Option<Version>) {
-        if based_on.is_none() {
+    fn performed(&mut self, at: Timestamp, flight: &crate::orders::Flight) {
+        if flight.based_on.is_none() {
+            // Until the slice was created there was none: terms may have come and gone, with their slices, that we
+            // never saw.
             self.epochs.breaks(at);
+        }
+        if flight.is_term {
+            self.vouched = Version::default();
         }
     }
 
@@ -214,7 +219,7 @@ impl Facts {
             // A term says who wrote it; a repair or a withdrawal may be another replica's.
             self.is_ours = flight.is_term;
             self.echo = (!flight.is_term).then_some(flight.id);
-            self.made_anew(at, flight.based_on);
+            self.performed(at, &flight);
             self.acknowledge(publication);
             return Sight::Nothing;
         }
@@ -248,8 +253,14 @@ impl Facts {
                 Sight::Edited { certain }
             }
         };
+        self.heed(&publication);
         self.know(Slice::Present(publication));
         sight
+    }
+
+    /// Our own term was decided on our own facts: what comes later of its leader counts, however old.
+    fn heed(&mut self, publication: &Publication) {
+        self.vouched = if publication.ours { Version::default() } else { publication.version };
     }
 
     /// Notes the epoch of a publication, unless it is one that nobody can have reached.

@@ -172,6 +172,11 @@ impl Cx<'_> {
         }
         self.renew(leader, epoch);
         if let Some((cause, state)) = self.judge(leader, *epoch) {
+            if cause.is_revocable() && self.learned.late.as_ref() == Some(leader) {
+                // Whoever made this pod the leader may have seen it recover.
+                self.facts.hold_in_doubt(leader);
+                return Handled;
+            }
             return self.go(cause, state);
         }
         self.decline_what_cannot_be();

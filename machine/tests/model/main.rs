@@ -34,13 +34,13 @@
 //!
 //! | replicas | pods | begins | watches | faults | situations | transitions | time |
 //! |---|---|---|---|---|---|---|---|
-//! | 2 | 3 | led | stalls are faults | 3 | 322,021 | 742,059 | 3 to 6 s |
-//! | 2 | 3 | led | lag freely | 2 | 60,414 | 161,076 | 1 to 3 s |
-//! | 2 | 3 | without a slice | stalls are faults | 2 | 54,636 | 144,289 | 1 to 2 s |
-//! | 2 | 3 | without a slice | lag freely | 1 | 3,054 | 7,800 | 0.1 s |
-//! | 1 | 2 | led | lag freely | 3 | 65,780 | 135,387 | 1 s |
-//! | 1 | 2 | without a slice | lag freely | 3 | 194,599 | 471,254 | 3 s |
-//! | 3 | 2 | led | stalls are faults | 2 | 86,217 | 301,924 | 2 to 4 s |
+//! | 2 | 3 | led | stalls are faults | 3 | 326,635 | 753,280 | 3 to 6 s |
+//! | 2 | 3 | led | lag freely | 2 | 60,762 | 161,755 | 1 to 3 s |
+//! | 2 | 3 | without a slice | stalls are faults | 2 | 55,438 | 146,867 | 1 to 2 s |
+//! | 2 | 3 | without a slice | lag freely | 1 | 3,058 | 7,810 | 0.1 s |
+//! | 1 | 2 | led | lag freely | 3 | 66,612 | 136,602 | 1 s |
+//! | 1 | 2 | without a slice | lag freely | 3 | 194,717 | 471,367 | 3 s |
+//! | 3 | 2 | led | stalls are faults | 2 | 86,397 | 302,614 | 2 to 4 s |
 //! | *2* | *3* | *led* | *stalls are faults* | *4* | 10,124,052 | 27,401,792 | 5 to 6 min |
 //! | *2* | *3* | *without a slice* | *stalls are faults* | *3* | 2,051,187 | 6,211,652 | 50 s |
 //! | *2* | *3* | *without a slice* | *lag freely* | *2* | 417,897 | 1,328,687 | 5 s |
@@ -71,6 +71,7 @@
 //! | compares pods by name | what rests is not settled |
 //! | adopts a term without asking whether its facts call the leader fit | what rests is not settled |
 //! | adopts a term without asking about a leader whom only old facts call unfit | I10 |
+//! | unseats a leader whom it adopted by news that is older than the adopted term | I10 |
 //! | does not adopt the terms of others | I10 |
 //! | ignores the answer that a pod is gone | I2 |
 //! | believes a watch event that is older than an answer | I9 |

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use machine::{
-    Departure, Effect, Election, Epoch, Event, Member, Micros, OrderId, Pod, Policy, Standing, Step,
+    Departure, Effect, Election, Epoch, Event, Member, Micros, OrderId, Pod, Policy, Standing, State, Step,
     Timestamp, Version,
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Replica {
     /// The highest version of the slice that it was shown.
     newest: Version,
     highest: Option<Epoch>,
+    /// In which version it was first shown a term of another replica, if that is the present one.
+    adopted: Version,
     /// Orders and alarms since it last learned anything.
     spins: u8,
     pub(crate) broken: Option<Broken>,
@@ -54,6 +56,7 @@ impl Hash for Replica {
         self.late.hash(state);
         self.newest.hash(state);
         self.highest.hash(state);
+        self.adopted.hash(state);
         self.spins.hash(state);
     }
 }
@@ -73,6 +76,7 @@ impl Replica {
             late: Vec::new(),
             newest: Version(0),
             highest: None,
+            adopted: Version(0),
             spins: 0,
             broken: None,
             canon: Canon::default(),
@@ -128,7 +132,12 @@ impl Replica {
             | Event::PodChanged { member } => {
                 let newest = self.newest;
                 self.must_ask.take_if(|pod| *pod.uid() == *member.pod.uid() && member.version > newest);
-                self.hear(member);
+                let leads =
+                    matches!(self.election.state(), State::Elected { leader, .. } if *leader == member.pod);
+                let is_lost = !is_fit(member) && !member.terminating;
+                if self.hear(member) && leads && is_lost && member.version < self.adopted {
+                    self.must_ask = Some(member.pod.clone());
+                }
             }
             Event::PodGone { pod, .. } => self.bury(pod),
             Event::Confirmed { id, member, .. } => {
@@ -136,7 +145,7 @@ impl Replica {
                     let (_, pod) = self.confirms.remove(index);
                     self.must_ask.take_if(|asked| asked.uid() == pod.uid());
                     match member {
-                        Some(member) => self.hear(member),
+                        Some(member) => _ = self.hear(member),
                         None => self.bury(&pod),
                     }
                 }
@@ -145,14 +154,16 @@ impl Replica {
         }
     }
 
-    fn hear(&mut self, member: &Member) {
+    /// Answers whether that is news.
+    fn hear(&mut self, member: &Member) -> bool {
         match self.told.iter_mut().find(|told| told.pod.uid() == member.pod.uid()) {
-            Some(told) if told.version >= member.version => return,
+            Some(told) if told.version >= member.version => return false,
             Some(told) => told.clone_from(member),
             None => self.told.push(member.clone()),
         }
         self.told.sort_by(|a, b| a.pod.uid().cmp(b.pod.uid()));
         self.spins = 0;
+        true
     }
 
     fn bury(&mut self, pod: &Pod) {
@@ -183,6 +194,9 @@ impl Replica {
         let is_new = known.epoch > self.highest;
         self.highest = self.highest.max(known.epoch);
         let leader = known.leader.as_ref();
+        if is_new {
+            self.adopted = if known.ours { Version(0) } else { known.version };
+        }
         self.must_ask.take_if(|pod| is_new || leader.map(Pod::uid) != Some(pod.uid()));
         if is_new && !known.ours && horizon < known.version {
             self.must_ask = leader.filter(|leader| !self.told(leader).is_some_and(is_fit)).cloned();

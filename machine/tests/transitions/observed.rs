@@ -65,6 +65,52 @@ fn a_higher_term_of_an_unknown_pod_is_confirmed_until_it_answers() {
     run.confirmed_absent().is("Reelecting a@9 by gone", &["publish a@9 .1"]);
 }
 
+/// The watch on pods may be behind that on slices, as after a pause: whoever made this pod the leader knew better.
+#[test]
+fn an_adopted_leader_is_asked_about_before_older_news_unseats_it() {
+    let late = || {
+        let mut run = run();
+        run.observed(slice("b", 8), Facts::Older).is("Elected b@8", &["mirror b@8"]);
+        run
+    };
+    for news in [pod("b"), pod("b").ready().excluded(), pod("b").ready().without_address()] {
+        let mut run = late();
+        run.changed(news.version(145)).is("Elected b@8", &["confirm b"]);
+        run.confirmed(pod("b").ready().version(149)).is_silent().rests();
+    }
+    let mut run = late();
+    run.unready(pod("b").version(145)).is("Elected b@8", &["confirm b"]);
+    run.confirmed(pod("b").version(145)).is("Reelecting a@9 by unready", &["publish a@9 .1"]);
+    let mut run = late();
+    run.unready(pod("b").version(145)).ready(pod("b").version(147)).is_silent();
+    run.unready(pod("b")).is("Reelecting a@9 by unready", &["publish a@9 .1"]);
+}
+
+#[test]
+fn an_adopted_leader_goes_by_older_news_that_nothing_can_undo() {
+    let mut run = run();
+    run.observed(slice("b", 8), Facts::Older);
+    run.terminating(pod("b").ready().version(145)).is("Reelecting a@9 by terminating", &["publish a@9 .1"]);
+}
+
+#[test]
+fn a_leader_of_our_own_goes_by_news_from_before_its_publication() {
+    let mut run = run();
+    run.observed(slice("b", 8), Facts::Older);
+    run.gone("b").is("Reelecting a@9 by gone", &["publish a@9 .1"]);
+    run.published();
+    run.unready(pod("a").version(145)).is("Reelecting c@10 by unready", &["publish c@10 .3"]);
+}
+
+#[test]
+fn a_repair_of_anothers_term_does_not_make_older_news_count() {
+    let mut run = run();
+    run.observed(slice("b", 8), Facts::Older);
+    run.observed(slice("b", 8).damaged(), Facts::Older).is("Elected b@8", &["publish b@8 .2"]);
+    run.published();
+    run.unready(pod("b").version(145)).is("Elected b@8", &["confirm b"]);
+}
+
 #[test]
 fn a_doubt_is_resolved_by_newer_news_of_the_pod() {
     let mut run = run();
