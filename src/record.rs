@@ -18,6 +18,7 @@
 mod files;
 mod flight;
 mod line;
+mod names;
 mod read;
 mod recorder;
 mod weight;

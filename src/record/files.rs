@@ -3,25 +3,19 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::jiff;
 use machine::Election;
 use tracing::warn;
 
+use super::names::{self, Name};
 use super::recorder::Shared;
 use super::{Header, Record, Start, write_header, write_record};
 use crate::managed::Key;
-
-/// What the files' names begin with; those of earlier runs are known by it.
-pub(super) const PREFIX: &str = "zen-lead-";
-
-/// What they end with.
-pub(super) const SUFFIX: &str = ".jsonl";
 
 /// Records that may wait for the disk: 3 MB. Ten times what 500 Services do within [`PAUSE`] when all lose their leader.
 const QUEUE_MOST: usize = 8_192;
@@ -115,35 +109,21 @@ struct Output {
 impl Output {
     /// A new file; the oldest ones make room for it.
     fn create(directory: &Directory) -> io::Result<Self> {
-        let stamp = stamp();
-        let mut number = 1;
+        let Directory { path, files, .. } = directory;
+        let present = names::present(path)?;
+        let mut name = Name::after(&present);
         let file = loop {
-            let name = format!("{PREFIX}{stamp}-{number:04}{SUFFIX}");
-            match File::create_new(directory.path.join(name)) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            match File::create_new(path.join(name.to_string())) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => name = name.next(),
                 file => break file?,
             }
         };
-        remove_old(&directory.path, directory.files)?;
+        let surplus = (present.len() + 1).saturating_sub((*files).max(1));
+        for oldest in present.iter().take(surplus) {
+            fs::remove_file(path.join(oldest.to_string()))?;
+        }
         Ok(Self { file, written: 0 })
     }
-}
-
-/// The time, as part of a file's name: by name is by age.
-pub(super) fn stamp() -> String {
-    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
-}
-
-fn remove_old(directory: &Path, keep: usize) -> io::Result<()> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let is_ours = |name: &str| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
-        names.extend(Some(name).filter(|name| name.to_str().is_some_and(is_ours)));
-    }
-    names.sort();
-    let surplus = names.len().saturating_sub(keep.max(1));
-    names.iter().take(surplus).try_for_each(|name| fs::remove_file(directory.join(name)))
 }
 
 struct Writer {
@@ -282,10 +262,29 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use machine::{Event, Policy, Timestamp};
 
     use super::*;
     use crate::record::Recorder;
+
+    #[test]
+    fn a_new_file_is_never_taken_for_an_old_one() {
+        let folder = lab::Directory::create().unwrap();
+        let directory = Directory { path: folder.path().to_owned(), file_bytes: 1, files: 2 };
+        // As after a crash, by a clock that has been set back since.
+        fs::write(directory.path.join("zen-lead-crash-29990101T000000Z.jsonl"), "").unwrap();
+        let mut newest = None;
+        for _ in 0..5 {
+            Output::create(&directory).unwrap();
+            let present = names::present(&directory.path).unwrap();
+            assert_eq!(present.len(), 2, "{present:?}");
+            let last = present.into_iter().next();
+            assert!(last > newest, "{last:?} after {newest:?}");
+            newest = last;
+        }
+    }
 
     /// A writer that writes when it is told to.
     struct Desk {

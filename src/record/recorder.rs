@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use machine::{Election, Event, Step, Timestamp};
 
+use super::Record;
 use super::files::{self, Directory, Files, Queue, Queued};
 use super::flight::{Flight, Ring};
-use super::{Record, files::stamp};
+use super::names::Name;
 use crate::managed::Key;
 
 /// The directory for the files cannot be used.
@@ -101,7 +102,7 @@ impl Recorder {
     /// the records are out of reach.
     pub fn rescue(&self, directory: &Path) -> io::Result<PathBuf> {
         let log = self.shared.reach().ok_or(io::ErrorKind::WouldBlock)?;
-        let file = directory.join(format!("{}crash-{}{}", files::PREFIX, stamp(), files::SUFFIX));
+        let file = directory.join(Name::crash().to_string());
         let mut text = String::new();
         for key in log.flight.keys() {
             text.extend(log.flight.copy(&key).and_then(|ring| self::text(&key, &ring)));
