@@ -4,11 +4,13 @@
 //! resourceVersion. Ours and the floor take turns, pair by pair; the same observer times both. `--rounds N` (default
 //! 1000) pairs for each case, `--only WORDS` picks cases, `--json FILE` writes the figures.
 //!
-//! The case `telemetry` has no floor: there, controllers with metrics and traces take turns with one without.
+//! The cases `telemetry` and `replicas` have another floor: a controller without metrics and traces, and a pair of
+//! replicas that both live.
 
 #![allow(missing_docs, unreachable_pub, reason = "a program")]
 
 mod floor;
+mod replicas;
 mod subject;
 #[path = "../support/mod.rs"]
 mod support;
@@ -66,6 +68,9 @@ async fn run() -> Result<()> {
     }
     if "telemetry".contains(&only) {
         figures.extend(telemetry::measure(&lab, rounds).await?);
+    }
+    if "replicas".contains(&only) {
+        figures.extend(replicas::measure(&lab, rounds).await?);
     }
     report("failover, watch to watch", &figures)
 }

@@ -301,19 +301,30 @@ impl Controller {
     }
 
     pub fn with_telemetry(kubeconfig: &Path, telemetry: &Telemetry, arguments: &[&str]) -> Result<Self> {
-        let log = kubeconfig.with_extension(format!("{}.log", lab::free_port()?));
         let metrics = telemetry.metrics.map_or_else(|| "0".into(), |port| format!("127.0.0.1:{port}"));
-        let mut all = vec!["run".to_owned(), "--leader-elect=false".into()];
-        all.extend(["--health-probe-bind-address=0".into(), "--debug-bind-address=0".into()]);
-        all.push(format!("--metrics-bind-address={metrics}"));
-        all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let metrics = format!("--metrics-bind-address={metrics}");
+        let arguments = [&["--leader-elect=false", &*metrics], arguments].concat();
         let mut environment = Environment::default().without("OTEL_");
         if let Some(collector) = &telemetry.collector {
             environment = environment.with("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
         }
+        Self::spawn(kubeconfig, &environment, &arguments)
+    }
+
+    /// One of several, for the namespace `ns`, where the Lease is as well.
+    pub fn replica(kubeconfig: &Path, ns: &str, identity: &str) -> Result<Self> {
+        let environment = Environment::default().without("OTEL_").with("POD_NAMESPACE", ns);
+        let (namespace, identity) = (format!("--namespace={ns}"), format!("--identity={identity}"));
+        Self::spawn(kubeconfig, &environment, &["--metrics-bind-address=0", &*namespace, &*identity])
+    }
+
+    fn spawn(kubeconfig: &Path, environment: &Environment, arguments: &[&str]) -> Result<Self> {
+        let log = kubeconfig.with_extension(format!("{}.log", lab::free_port()?));
+        let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+        let common = ["run", "--health-probe-bind-address=0", "--debug-bind-address=0", &*kubeconfig];
+        let all: Vec<_> = common.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
         let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
-        let process = Process::spawn_in(&environment, program, &all, &log)?;
+        let process = Process::spawn_in(environment, program, &all, &log)?;
         Ok(Self { process: Some(process), log })
     }
 
@@ -366,6 +377,16 @@ impl Controller {
         Ok((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// SIGSTOP.
+    pub fn pause(&self) -> Result<()> {
+        self.process.as_ref().context("the controller was stopped")?.pause()
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.process.as_ref().context("the controller was stopped")?.signal(Signal::CONT)
+    }
+
     /// SIGTERM, and the end.
     pub fn stop(&mut self) -> Result<()> {
         let Some(process) = self.process.take() else { return Ok(()) };
@@ -386,10 +407,14 @@ pub async fn scrape(port: u16) -> Result<String> {
 
 /// An account with the shipped ClusterRole, in a namespace of its own.
 pub async fn authorise(ns: &Namespace) -> Result<Account> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let account = ns.account("zen-lead").await?;
-    ns.apply(&std::fs::read_to_string(root.join("clusterrole.yaml"))?).await?;
-    let binding = std::fs::read_to_string(root.join("clusterrolebinding.yaml"))?;
-    ns.apply(&binding.replace("zen-lead-system", ns.name())).await?;
+    ns.apply(&file("deploy/clusterrole.yaml")?).await?;
+    ns.apply(&file("deploy/clusterrolebinding.yaml")?.replace("zen-lead-system", ns.name())).await?;
     Ok(account)
+}
+
+/// A file of this repository.
+pub fn file(path: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
