@@ -515,7 +515,7 @@ impl Driver {
     fn set_alarm(&mut self, key: &Key) {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
         let Some(managed) = space.managed.get_mut(&key.name) else { return };
-        let deadline = managed.deadline();
+        let deadline = managed.deadline(self.held.acts_first);
         if deadline != managed.alarm {
             managed.alarm = deadline;
             if let Some(at) = deadline {

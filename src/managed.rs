@@ -364,9 +364,9 @@ impl Managed {
         }
     }
 
-    /// When something is to be done although nothing happens.
+    /// When something is to be done although nothing happens. Only who acts first tells of failovers that take long.
     #[must_use]
-    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self, acts_first: bool) -> Option<Timestamp> {
         if self.is_leaving {
             // Nothing is tended any more, so that no other moment would ever pass.
             return self.election.deadline();
@@ -376,7 +376,7 @@ impl Managed {
         let of_second = self.second.pace.end().or_else(|| self.second.foreign.as_ref().map(recheck));
         let of_second = of_second.filter(|_| !self.second.open);
         let of_foreign = self.foreign.as_ref().map(recheck);
-        let of_journal = self.journal.deadline();
+        let of_journal = self.journal.deadline().filter(|_| acts_first);
         [self.election.deadline(), of_service, of_second, of_foreign, self.strays, of_journal]
             .into_iter()
             .flatten()

@@ -86,13 +86,13 @@ impl Driver {
 
     /// Those that have taken longer than they may without being over.
     pub(super) fn look_for_overdue(&mut self, key: &Key, at: Timestamp) {
+        if !self.held.acts_first {
+            return;
+        }
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
         let Some(managed) = space.managed.get_mut(&key.name) else { return };
         let regarding = managed.regarding();
         let Some(failover) = managed.journal.overdue(at).cloned() else { return };
-        if !self.held.acts_first {
-            return;
-        }
         self.over_budget(&failover, &regarding);
     }
 

@@ -34,6 +34,8 @@ struct Server {
     patches: Semaphore,
     /// What was sent as slices, and what they became.
     slices: Mutex<Vec<(Value, Value)>>,
+    /// The reasons of the notices that were sent.
+    reasons: Mutex<Vec<String>>,
     /// There is no connection.
     is_away: AtomicBool,
     tries: AtomicUsize,
@@ -71,6 +73,7 @@ impl Server {
             return Ok(Response::new(Full::from("{}")));
         }
         let sent = object.clone();
+        self.reasons.lock().unwrap().extend(sent["reason"].as_str().map(str::to_owned));
         let mut stored = self.stored.lock().unwrap();
         stored.1 += 1;
         let version =
@@ -98,8 +101,8 @@ impl Server {
 
 fn server(patches: usize) -> Arc<Server> {
     let (stored, patches) = (Mutex::new((json!({}), 1_000)), Semaphore::new(patches));
-    let (slices, is_away, tries, deletions, source) = Default::default();
-    Arc::new(Server { stored, patches, slices, is_away, tries, deletions, source })
+    let (slices, reasons, is_away, tries, deletions, source) = Default::default();
+    Arc::new(Server { stored, patches, slices, reasons, is_away, tries, deletions, source })
 }
 
 fn driver(server: &Arc<Server>) -> Driver {

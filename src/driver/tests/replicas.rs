@@ -1,6 +1,7 @@
 //! A replica that does not act first.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -107,6 +108,26 @@ async fn who_becomes_first_waits_for_nobody() {
     driver.told(Feed::Lease(true));
     hear(&mut driver).await;
     assert_eq!(server.slices.lock().unwrap().len(), before + 1);
+}
+
+/// A failover that began while this one was not first is over its budget, and nobody else tells so any more.
+#[tokio::test(start_paused = true)]
+async fn who_becomes_first_tells_of_what_takes_too_long_already() {
+    let (server, mut driver, _) = second_replica_with_a_loss().await;
+    server.is_away.store(true, SeqCst);
+    advance(Duration::from_secs(6)).await;
+    driver.ring();
+    hear(&mut driver).await;
+    let told = || server.reasons.lock().unwrap().iter().filter(|reason| *reason == "BudgetExceeded").count();
+    driver.told(Feed::Lease(true));
+    driver.ring();
+    server.is_away.store(false, SeqCst);
+    hear(&mut driver).await;
+    assert_eq!(told(), 1);
+    advance(Duration::from_secs(6)).await;
+    driver.ring();
+    hear(&mut driver).await;
+    assert_eq!(told(), 1, "once");
 }
 
 /// Each would put back what the other has mirrored, for ever.
