@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use lab::Directory;
 
-use crate::recording::{Recording, Story, replay};
+use crate::recording::{Recording, replay};
 use crate::support::{Controller, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +33,7 @@ async fn i14_what_the_flight_recorder_answers_is_replayed() -> Result<()> {
 /// A second run starts where the first one's files are, which it keeps.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_what_was_recorded() -> Result<()> {
-    let mut recording = Recording::new().await?;
+    let mut recording = Recording::new("restart").await?;
     let (_, pods) = recording.stage.led("orders", 2).await?;
     recording.stage.until_announced("orders", &pods[0], "LeaderElected").await?;
     recording.stage.controller.stop()?;
@@ -42,16 +42,16 @@ async fn a_restart_keeps_what_was_recorded() -> Result<()> {
     recording.stage.until_led("orders", &pods[1]).await?;
     ensure!(recording.record.files()?.len() == 2, "a file for each run");
     recording
-        .keep(&Story {
-            name: "restart",
-            note: "The leader is lost while the controller is away: the next run finds it NotReady in its first lists, and publishes the next pod. Two runs, one after the other.",
-            tells: &[
+        .keep(
+            "The leader is lost while the controller is away: the next run finds it NotReady in its \
+             first lists, and publishes the next pod. Two runs, one after the other.",
+            &[
                 "-> Elected orders-0, for first_election",
                 "== ",
                 "all lists are in: 2 members; orders-0 is published",
                 "-> Reelecting orders-1, for unready",
                 "-> Elected orders-1",
             ],
-        })
+        )
         .await
 }

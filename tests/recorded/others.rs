@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lab::{Pod, leader_of};
 use serde_json::{Value, json};
 
-use crate::recording::{Recording, Story};
+use crate::recording::Recording;
 use crate::support::{SOON, Stage};
 
 /// What somebody does with kubectl.
@@ -23,7 +23,7 @@ fn swapped(to: &Pod) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("edited").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 2).await?;
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
@@ -34,17 +34,16 @@ async fn an_edit() -> Result<()> {
     };
     stage.slice_when(repaired).await?;
     recording
-        .keep(&Story {
-            name: "edited",
-            note: "Somebody puts another pod's address into the slice: it is repaired.",
-            tells: &["written by kubectl-edit", "publish orders-0", "is acknowledged"],
-        })
+        .keep(
+            "Somebody puts another pod's address into the slice: it is repaired.",
+            &["written by kubectl-edit", "publish orders-0", "is acknowledged"],
+        )
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("slice-deleted").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 2).await?;
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
@@ -53,23 +52,43 @@ async fn a_deletion() -> Result<()> {
     let anew = |slice: &EndpointSlice| slice.uid() != before.uid() && slice.endpoints == before.endpoints;
     stage.slice_when(anew).await?;
     recording
-        .keep(&Story {
-            name: "slice-deleted",
-            note: "Somebody deletes the slice: it is created anew, empty, and the leader published in a later term.",
-            tells: &[
+        .keep(
+            "Somebody deletes the slice: it is created anew, empty, and the leader published in a \
+             later term.",
+            &[
                 "the watch shows: there is no slice",
                 "create the slice, with nobody",
                 "publish orders-0",
                 "is acknowledged",
             ],
-        })
+        )
+        .await
+}
+
+/// The record of the term, which is in the leader Service as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_epoch() -> Result<()> {
+    let recording = Recording::new("epoch-lost").await?;
+    let stage = &recording.stage;
+    let (_, pods) = stage.led("orders", 2).await?;
+    stage.until_announced("orders", &pods[0], "LeaderElected").await?;
+    let epoch = |slice: &EndpointSlice| slice.annotations().get("zen-lead.io/epoch").cloned();
+    let before = epoch(&stage.slice("orders").await?);
+    edit(stage, &json!({ "metadata": { "annotations": { "zen-lead.io/epoch": null } } })).await?;
+    stage.slice_when(|slice| epoch(slice).is_some_and(|epoch| Some(epoch) > before)).await?;
+    recording
+        .keep(
+            "Somebody takes the epoch out of the slice: the same leader goes on in a later term, \
+             since nobody can say which one this was.",
+            &["the watch shows: orders-0 is published\n", "publish orders-0 in term ", "is acknowledged"],
+        )
         .await
 }
 
 /// Written as another replica would.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_term() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("adopted").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 2).await?;
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
@@ -87,18 +106,18 @@ async fn a_later_term() -> Result<()> {
     stage.slices_api().replace("orders-leader", &params, &slice).await?;
     stage.until_mirrored("orders-leader", "orders-1").await?;
     recording
-        .keep(&Story {
-            name: "adopted",
-            note: "Somebody publishes another pod in a later term, all of it well-formed: that is adopted, since two views must not fight.",
-            tells: &["written by a-person", "-> Elected orders-1, for adopted"],
-        })
+        .keep(
+            "Somebody publishes another pod in a later term, all of it well-formed: that is \
+             adopted, since two views must not fight.",
+            &["written by a-person", "-> Elected orders-1, for adopted"],
+        )
         .await
 }
 
 /// As a program does that thinks otherwise.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contest() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("contested").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 3).await?;
     stage.all_is_seen().await?;
@@ -116,10 +135,10 @@ async fn a_contest() -> Result<()> {
     pods[0].unready().await?;
     stage.until_led("orders", &pods[1]).await?;
     recording
-        .keep(&Story {
-            name: "contested",
-            note: "Another writer overwrites the slice time and again: from the third time on it is repaired after a pause only, and people are told. A loss does not wait for that.",
-            tells: &[
+        .keep(
+            "Another writer overwrites the slice time and again: from the third time on it is \
+             repaired after a pause only, and people are told. A loss does not wait for that.",
+            &[
                 "publish orders-0",
                 "publish orders-0",
                 "tell people PublicationContested",
@@ -128,13 +147,13 @@ async fn a_contest() -> Result<()> {
                 "-> Reelecting orders-1, for unready",
                 "-> Elected orders-1",
             ],
-        })
+        )
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_obstacle() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("obstruction").await?;
     let stage = &recording.stage;
     let pod = stage.member("orders", "orders-0").ready().create().await?;
     let foreign = stage.ns.service("orders-leader").selector("app", "else").port("http", 80, 8080);
@@ -144,23 +163,53 @@ async fn an_obstacle() -> Result<()> {
     foreign.delete().await?;
     stage.until_led("orders", &pod).await?;
     recording
-        .keep(&Story {
-            name: "obstruction",
-            note: "A Service of somebody else has the leader Service's name: nothing is published until it is gone.",
-            tells: &[
+        .keep(
+            "A Service of somebody else has the leader Service's name: nothing is published until \
+             it is gone.",
+            &[
                 "in our place stands Service orders-leader",
                 "nothing of others stands in the way any more",
                 "-> Reelecting orders-0",
                 "-> Elected orders-0",
             ],
-        })
+        )
+        .await
+}
+
+/// A leader Service that another installation claims, until it no longer does.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_installation() -> Result<()> {
+    let recording = Recording::new("another-installation").await?;
+    let stage = &recording.stage;
+    let (_, pods) = stage.led("orders", 2).await?;
+    stage.until_announced("orders", &pods[0], "LeaderElected").await?;
+    let of = |instance: &str| json!({ "metadata": { "annotations": { "zen-lead.io/instance": instance } } });
+    let ours = stage.leader_service("orders").await?.annotations()["zen-lead.io/instance"].clone();
+    stage.edit_service("orders-leader", &of("elsewhere/zen-lead")).await?;
+    stage.until_notice("LeaderServiceConflict").await?;
+    stage.edit_service("orders-leader", &of(&ours)).await?;
+    stage.until_led("orders", &pods[0]).await?;
+    stage.until_told("LeaderRecovered", &["orders-0"]).await?;
+    recording
+        .keep(
+            "Another installation claims the leader Service: our slice is removed, for it must not \
+             route beside theirs. They give it back, and our leader is published in a later term.",
+            &[
+                "in our place stands Service orders-leader",
+                "-> Leaderless, for obstruction",
+                "remove our slices",
+                "nothing of others stands in the way any more",
+                "-> Reelecting orders-0",
+                "-> Elected orders-0",
+            ],
+        )
         .await
 }
 
 /// Somebody touches the slice at the moment of a failover, as often as it takes until they meet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("conflict").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 2).await?;
     stage.all_is_seen().await?;
@@ -176,11 +225,11 @@ async fn a_conflict() -> Result<()> {
         }
     }
     recording
-        .keep(&Story {
-            name: "conflict",
-            note: "Somebody touches the slice at the moment of a failover: the write is refused because it was decided on an older version, and is decided anew.",
-            tells: &["failed: the slice has changed since", "-> Elected"],
-        })
+        .keep(
+            "Somebody touches the slice at the moment of a failover: the write is refused because \
+             it was decided on an older version, and is decided anew.",
+            &["failed: the slice has changed since", "-> Elected"],
+        )
         .await
 }
 
@@ -196,7 +245,7 @@ async fn touches(stage: &Stage, round: usize) -> Result<()> {
 /// Whichever is seen first: with the lost one, the slice is not repaired for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_slice_and_a_loss() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("emptied-and-lost").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 2).await?;
     stage.all_is_seen().await?;
@@ -204,10 +253,10 @@ async fn an_emptied_slice_and_a_loss() -> Result<()> {
     pods[0].unready().await?;
     stage.ns.slices().until_leader("orders-leader", "orders-1", SOON).await?;
     recording
-        .keep(&Story {
-            name: "emptied-and-lost",
-            note: "Somebody empties the slice right before its leader is lost: the next pod is published, whatever of it was seen first.",
-            tells: &["the watch shows: nobody is published", "-> Elected orders-1"],
-        })
+        .keep(
+            "Somebody empties the slice right before its leader is lost: the next pod is published, \
+             whatever of it was seen first.",
+            &["the watch shows: nobody is published", "-> Elected orders-1"],
+        )
         .await
 }

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use crate::recording::{Recording, Story};
+use crate::recording::Recording;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn first_election() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("first-election").await?;
     let stage = &recording.stage;
     let pods = [
         stage.member("orders", "orders-0").ready().create().await?,
@@ -17,22 +17,21 @@ async fn first_election() -> Result<()> {
     stage.until_led("orders", &pods[0]).await?;
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
     recording
-        .keep(&Story {
-            name: "first-election",
-            note: "A Service with two Ready pods opts in: its slice is created empty, then the oldest pod leads.",
-            tells: &[
+        .keep(
+            "A Service with two Ready pods opts in: its slice is created empty, then the oldest pod leads.",
+            &[
                 "all lists are in: 2 members; there is no slice",
                 "-> Reelecting orders-0, for first_election",
                 "create the slice, with nobody",
                 "-> Elected orders-0, for first_election",
             ],
-        })
+        )
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn total_outage() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("total-outage").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 2).await?;
     pods[1].unready().await?;
@@ -43,23 +42,23 @@ async fn total_outage() -> Result<()> {
     pods[1].ready().await?;
     stage.until_led("orders", &pods[1]).await?;
     recording
-        .keep(&Story {
-            name: "total-outage",
-            note: "All pods become NotReady: the slice is emptied, and the first pod to be Ready again leads in a new term.",
-            tells: &[
+        .keep(
+            "All pods become NotReady: the slice is emptied, and the first pod to be Ready again \
+             leads in a new term.",
+            &[
                 "-> Leaderless, for unready",
                 "publish nobody",
                 "orders-1 is Ready",
                 "-> Reelecting orders-1, for recovery",
                 "-> Elected orders-1, for recovery",
             ],
-        })
+        )
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_until_a_successor_is_ready() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("draining-followed").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 1).await?;
     pods[0].terminate(lab::within(300)).await?;
@@ -68,22 +67,22 @@ async fn draining_until_a_successor_is_ready() -> Result<()> {
     stage.until_led("orders", &heir).await?;
     pods[0].vanish().await?;
     recording
-        .keep(&Story {
-            name: "draining-followed",
-            note: "The only pod is told to terminate: it stays published, as terminating, until its successor is Ready.",
-            tells: &[
+        .keep(
+            "The only pod is told to terminate: it stays published, as terminating, until its \
+             successor is Ready.",
+            &[
                 "-> Draining orders-0, for terminating",
                 "publish orders-0, terminating,",
                 "-> Reelecting orders-1, for terminating",
                 "-> Elected orders-1",
             ],
-        })
+        )
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_until_nobody_is_left() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("draining-alone").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 1).await?;
     pods[0].terminate(lab::within(300)).await?;
@@ -93,10 +92,10 @@ async fn draining_until_nobody_is_left() -> Result<()> {
     let heir = stage.member("orders", "orders-1").ready().create().await?;
     stage.until_led("orders", &heir).await?;
     recording
-        .keep(&Story {
-            name: "draining-alone",
-            note: "The only pod is told to terminate, drains, and is gone before there is another one: nobody is published until the next pod is Ready.",
-            tells: &[
+        .keep(
+            "The only pod is told to terminate, drains, and is gone before there is another one: \
+             nobody is published until the next pod is Ready.",
+            &[
                 "-> Draining orders-0, for terminating",
                 "the leader orders-0 is deleted",
                 "-> Leaderless, for gone",
@@ -104,23 +103,22 @@ async fn draining_until_nobody_is_left() -> Result<()> {
                 "-> Reelecting orders-1, for recovery",
                 "-> Elected orders-1",
             ],
-        })
+        )
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn min_ready_duration() -> Result<()> {
-    let recording = Recording::new().await?;
+    let recording = Recording::new("min-ready-duration").await?;
     let stage = &recording.stage;
     stage.source("orders").annotation("zen-lead.io/min-ready-duration", "2s").create().await?;
     stage.until_leaderless("orders").await?;
     let pod = stage.member("orders", "orders-0").ready().create().await?;
     stage.until_led("orders", &pod).await?;
     recording
-        .keep(&Story {
-            name: "min-ready-duration",
-            note: "min-ready-duration 2s: the only pod is Ready, and leads two seconds later.",
-            tells: &["orders-0 is Ready", "the alarm rings", "-> Reelecting orders-0", "-> Elected orders-0"],
-        })
+        .keep(
+            "min-ready-duration 2s: the only pod is Ready, and leads two seconds later.",
+            &["orders-0 is Ready", "the alarm rings", "-> Reelecting orders-0", "-> Elected orders-0"],
+        )
         .await
 }

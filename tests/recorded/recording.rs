@@ -17,6 +17,7 @@ pub(crate) const IDENTITY: &str = "--identity=zen-lead-0";
 
 /// A stage whose controller records everything.
 pub(crate) struct Recording {
+    pub(crate) name: &'static str,
     pub(crate) stage: Stage,
     pub(crate) record: Record,
 }
@@ -35,16 +36,16 @@ pub(crate) struct Story<'a> {
 }
 
 impl Recording {
-    /// One on the shared control plane.
-    pub(crate) async fn new() -> Result<Self> {
-        Self::on(Lab::shared().await?).await
+    /// One of this name on the shared control plane.
+    pub(crate) async fn new(name: &'static str) -> Result<Self> {
+        Self::on(Lab::shared().await?, name).await
     }
 
     /// One on a control plane of the test's own.
-    pub(crate) async fn on(lab: &Lab) -> Result<Self> {
+    pub(crate) async fn on(lab: &Lab, name: &'static str) -> Result<Self> {
         let record = Record::new()?;
-        let stage = Stage::on(lab, "shop", &[&record.argument(), IDENTITY]).await?;
-        Ok(Self { stage, record })
+        let stage = Stage::on(lab, name, &[&record.argument(), IDENTITY]).await?;
+        Ok(Self { name, stage, record })
     }
 
     /// Another controller that records there as well.
@@ -52,9 +53,11 @@ impl Recording {
         self.stage.another(&[&self.record.argument(), IDENTITY]).await
     }
 
-    /// Ends the stage when all that has happened is dealt with, and keeps the log of the Service `orders`.
-    pub(crate) async fn keep(self, story: &Story<'_>) -> Result<()> {
-        self.keep_all(&[("orders", story)]).await
+    /// Ends the stage when all that has happened is dealt with, and keeps the log of the Service `orders`: with this
+    /// note, and telling this.
+    pub(crate) async fn keep(self, note: &str, tells: &[&str]) -> Result<()> {
+        let story = Story { name: self.name, note, tells };
+        self.keep_all(&[("orders", &story)]).await
     }
 
     /// The same for several Services.

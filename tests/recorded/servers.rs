@@ -13,7 +13,7 @@ use crate::recording::{Recording, Story};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_restarts() -> Result<()> {
     let lab = Lab::start(Options::two_api_servers()).await?;
-    let recording = Recording::on(&lab).await?;
+    let recording = Recording::on(&lab, "away").await?;
     let stage = &recording.stage;
     let (_, pods) = stage.led("orders", 3).await?;
     let (_, others) = stage.led("bills", 2).await?;
@@ -29,31 +29,20 @@ async fn an_api_server_restarts() -> Result<()> {
     lab.control_plane.api_server(0).start().await?;
     stage.until_led("orders", &pods[1]).await?;
     stage.until_led("bills", &others[1]).await?;
-    recording.keep_all(&[
-        (
-            "orders",
-            &Story {
-                name: "api-server-restart",
-                note: "The API server is away, and the leader NotReady when it is back: that is the first thing written.",
-                tells: &[
-                    "the leader orders-0 is NotReady",
-                    "-> Reelecting orders-1, for unready",
-                    "-> Elected orders-1",
-                ],
-            },
-        ),
-        (
-            "bills",
-            &Story {
-                name: "relist",
-                note: "The API server is away while the leader is deleted, and back it has forgotten what was: the pod is not in the list that follows, which counts as its deletion.",
-                tells: &[
-                    "the leader bills-0 is deleted",
-                    "-> Reelecting bills-1, for gone",
-                    "-> Elected bills-1",
-                ],
-            },
-        ),
-    ])
-    .await
+    let restart = Story {
+        name: "api-server-restart",
+        note: "The API server is away, and the leader NotReady when it is back: that is the first thing written.",
+        tells: &[
+            "the leader orders-0 is NotReady",
+            "-> Reelecting orders-1, for unready",
+            "-> Elected orders-1",
+        ],
+    };
+    let relist = Story {
+        name: "relist",
+        note: "The API server is away while the leader is deleted, and back it has forgotten what was: the pod is \
+               not in the list that follows, which counts as its deletion.",
+        tells: &["the leader bills-0 is deleted", "-> Reelecting bills-1, for gone", "-> Elected bills-1"],
+    };
+    recording.keep_all(&[("orders", &restart), ("bills", &relist)]).await
 }
