@@ -62,6 +62,20 @@ pub enum Start {
     Midst(Box<Election>),
 }
 
+impl Start {
+    /// The start of a log whose first record is this election's next step. One that has not begun is told by its policy:
+    /// that is all there is to it, and stays so whatever facts a later machine keeps.
+    #[must_use]
+    pub fn before(election: Election) -> Self {
+        let policy = election.policy().clone();
+        if election == Election::new(policy.clone()) {
+            Self::New(policy)
+        } else {
+            Self::Midst(Box::new(election))
+        }
+    }
+}
+
 impl Header {
     /// A header of this version, for records from `seq` on.
     #[must_use]

@@ -226,7 +226,7 @@ pub enum Departure {
     Relabelled,
 }
 
-/// What stands in our place.
+/// What stands in our place, in words for people: what it is, and why it is not ours.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Obstruction {

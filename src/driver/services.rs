@@ -283,8 +283,8 @@ impl Driver {
             });
         }
         let Some(space) = self.world.namespaces.get(&key.namespace) else { return facts };
-        // New members first: who no longer is one may be the leader, and somebody has to follow.
-        let mut gone = Vec::new();
+        // Who can lead first, as they are now: who no longer can may be the leader, and somebody has to follow.
+        let mut unfit = Vec::new();
         let mut unclear = Vec::new();
         // Told one by one, the first that can lead is elected: so the best comes first, as far as that needs no
         // policy, and never whoever a hash table happens to hold first.
@@ -293,10 +293,10 @@ impl Driver {
         for row in rows {
             unclear.extend(unclear_settings(Some(row), row, &old_view, &view));
             for event in pod_facts(Some(row), Some(row), &old_view, &view) {
-                if matches!(event, Event::PodGone { .. }) { gone.push(event) } else { facts.push(event) }
+                if takes_away(&event) { unfit.push(event) } else { facts.push(event) }
             }
         }
-        facts.append(&mut gone);
+        facts.append(&mut unfit);
         for (notice, regarding) in unclear {
             self.send_notice(&notice, &regarding);
         }
@@ -343,5 +343,14 @@ impl Driver {
         if let Some(service) = service.and_then(Kept::read) {
             self.source_seen(key, &service);
         }
+    }
+}
+
+/// Whether a fact can be the end of a leader because its Service asks for something else now.
+const fn takes_away(event: &Event) -> bool {
+    match event {
+        Event::PodGone { .. } => true,
+        Event::PodChanged { member } => member.reach.endpoint().is_none(),
+        _ => false,
     }
 }

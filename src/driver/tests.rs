@@ -309,6 +309,36 @@ fn readiness(name: &str, uid: &str, version: &str, ready: &str) -> Feed {
     )
 }
 
+/// The pods are told one after the other: who is to follow has to be known as it is now.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_a_change_of_ports_unseats_is_followed_with_the_new_ports_at_once() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    driver.lists[0].listed[2] = true;
+    let ports =
+        |target: &str| json!({ "spec": { "ports": [{ "name": "web", "port": 80, "targetPort": target }] } });
+    for change in listed(vec![decode(source(&ports("http")))]) {
+        driver.told(Feed::Services(0, change));
+    }
+    let second = json!({
+        "metadata": { "name": "orders-1", "uid": "a1", "creationTimestamp": "2025-11-20T09:00:00Z" },
+        "spec": { "containers": [{ "name": "main", "ports": [
+            { "name": "http", "containerPort": 8080 }, { "name": "api", "containerPort": 8081 },
+        ] }] },
+    });
+    for change in listed(vec![pod(&json!({})), pod(&second)]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    let changed = source(&with(ports("api"), &json!({ "metadata": { "resourceVersion": "101" } })));
+    driver.told(Feed::Services(0, Change::Applied(decode(changed))));
+    // Sooner than any retry.
+    hear(&mut driver).await;
+    let (sent, _) = server.slices.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(sent["endpoints"][0]["targetRef"]["name"], "orders-1");
+    assert_eq!(sent["ports"][0]["port"], 8081);
+}
+
 /// The answer to a write is lost, and the watch shows that it was done: the next write, hours later, repeats nothing.
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_answer_was_lost_makes_no_retry_of_the_next() {

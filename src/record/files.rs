@@ -205,7 +205,8 @@ impl Writer {
         }
         let service = key.to_string();
         if let Some(before) = before {
-            let header = Header::new(service.as_str().into(), record.seq, Start::Midst(before.clone()));
+            let start = Start::before(Election::clone(before));
+            let header = Header::new(service.as_str().into(), record.seq, start);
             write_header(&mut self.buffer, &header)?;
         }
         write_record(&mut self.buffer, Some(&service), record)?;

@@ -74,8 +74,7 @@ impl Ring {
     /// As a log.
     pub(super) fn write(&self, service: Arc<str>, buffer: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         let seq = self.records.front().map_or(self.next, |record| record.seq);
-        let start = Start::Midst(Box::new(self.before.clone()));
-        write_header(buffer, &Header::new(service, seq, start))?;
+        write_header(buffer, &Header::new(service, seq, Start::before(self.before.clone())))?;
         self.records.iter().try_for_each(|record| write_record(buffer, None, record))
     }
 }

@@ -84,8 +84,9 @@ pub fn event(event: &Event, leader: Option<&Pod>) -> String {
             let by = by.as_ref().map(|by| format!(", written by {by}")).unwrap_or_default();
             format!("the watch shows: {}{by}", self::published(published.as_ref()))
         }
-        Event::Blocked { by: Obstruction::Service(name) } => format!("the Service {name} is not ours"),
-        Event::Blocked { by: Obstruction::Slice(name) } => format!("the EndpointSlice {name} is not ours"),
+        Event::Blocked { by: Obstruction::Service(what) | Obstruction::Slice(what) } => {
+            format!("in our place stands {what}")
+        }
         Event::Unblocked { .. } => "nothing of others stands in the way any more".into(),
         Event::SwitchoverRequested { request } => format!("asked to hand over to {}", request.pod),
         Event::SwitchoverWithdrawn => "the handover is no longer asked for".into(),
@@ -176,4 +177,17 @@ pub fn effect(effect: &Effect) -> String {
 
 fn wanted(wanted: &Wanted) -> String {
     format!("{}{}", shows(wanted.leader.as_ref(), wanted.shown), term(wanted.epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kind, name and reason come with the fact.
+    #[test]
+    fn what_stands_in_our_place_is_told_once() {
+        let by = Obstruction::Service("Service orders-leader: it was not made by zen-lead".into());
+        let told = event(&Event::Blocked { by }, None);
+        assert_eq!(told, "in our place stands Service orders-leader: it was not made by zen-lead");
+    }
 }

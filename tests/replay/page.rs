@@ -1,23 +1,29 @@
 //! The page, as a browser shows it.
 
+use std::path::PathBuf;
+
 use lab::{Chromium, Directory};
 use machine::{Micros, Policy};
 use zen_lead::replay::{self, Task};
 
+use crate::corpus::logs;
 use crate::stories;
 use crate::story::Story;
 
-/// What a browser makes of the page of these logs, with a script at its end that looks at it.
-async fn seen(stories: Vec<Story>, chromium: Chromium, script: &str) -> String {
+/// What a browser makes of the page of this story, with a script at its end that looks at it.
+async fn seen(story: Story, chromium: Chromium, script: &str) -> String {
     let directory = Directory::create().unwrap();
-    let files = stories.iter().enumerate().map(|(number, story)| {
-        let file = directory.path().join(format!("{number}.jsonl"));
-        std::fs::write(&file, story.log()).unwrap();
-        file
-    });
+    let file = directory.path().join("log.jsonl");
+    std::fs::write(&file, story.log()).unwrap();
+    seen_of(vec![file], chromium, script).await
+}
+
+/// The same for these logs.
+async fn seen_of(files: Vec<PathBuf>, chromium: Chromium, script: &str) -> String {
+    let directory = Directory::create().unwrap();
     let page = directory.path().join("page.html");
     let task = Task {
-        files: files.collect(),
+        files,
         overrides: Vec::new(),
         html: Some(page.clone()),
         quiet: true,
@@ -52,7 +58,7 @@ async fn each_failover_is_a_bar_against_the_budget() {
             return [...track.querySelectorAll('i')].map(i => i.className + ' ' + width(i).toFixed(2)).join(', ') + ', budget at ' + at.toFixed(2)
         }).join('; ')",
     );
-    let seen = seen(vec![stories::flapping()], Chromium::find().unwrap(), &script).await;
+    let seen = seen(stories::flapping(), Chromium::find().unwrap(), &script).await;
     // Tolerated for 2 s; then for 5 s, and the write.
     assert_eq!(seen, "draining 0.39, budget at 0.98; draining 0.98, reelecting 0.00, budget at 0.98");
 }
@@ -63,7 +69,7 @@ async fn phases_and_steps_have_their_cause_under_the_pointer() {
         "[...document.querySelectorAll('svg rect title')].map(title => title.textContent).join('\\n') + '\\n' +
          [...document.querySelectorAll('.steps tr')].map(row => row.title).join('\\n')",
     );
-    let seen = seen(vec![stories::total_outage()], Chromium::find().unwrap(), &script).await;
+    let seen = seen(stories::total_outage(), Chromium::find().unwrap(), &script).await;
     for expected in [
         "Leaderless for 30.00 s, unready: the leader was not Ready; from 2026-03-02 09:00:00.500000",
         "Reelecting orders-6c9f8d7b5-m4q9t for 1.8 ms, recovery: nobody led for a while",
@@ -72,6 +78,33 @@ async fn phases_and_steps_have_their_cause_under_the_pointer() {
     ] {
         assert!(seen.contains(expected), "{expected} in {seen}");
     }
+}
+
+/// Two logs of the real control plane, on one page: an outage with its recovery, and an election of two runs.
+#[tokio::test]
+async fn real_logs_are_shown_with_their_notes_failovers_and_phases() {
+    let script = tell(
+        "[...document.querySelectorAll('h2 + p')].map(note => note.textContent).join('\\n') + '\\n' +
+         [...document.querySelectorAll('svg rect title')].map(title => title.textContent).join('\\n') + '\\n' +
+         document.querySelectorAll('.failovers .track').length + ' failovers, ' +
+         document.querySelectorAll('.steps tr').length + ' steps'",
+    );
+    let files = ["draining-alone", "restart"].map(|name| logs().join(format!("real-{name}.jsonl")));
+    let told = seen_of(files.to_vec(), Chromium::find().unwrap(), &script).await;
+    let expected = [
+        "drains, and is gone before there is another one",
+        "Two runs, one after the other.",
+        "Draining orders-0 for ",
+        "Leaderless for ",
+        "Reelecting orders-1 for ",
+        "recovery: nobody led for a while",
+        "unready: the leader was not Ready",
+    ];
+    for words in expected {
+        assert!(told.contains(words), "{words} in {told}");
+    }
+    let (_, counts) = told.rsplit_once('\n').unwrap();
+    assert!(counts.starts_with("1 failovers, "), "from the loss to the recovery: {counts}");
 }
 
 /// Text is told from its ground by 4.5 to 1 at least, as WCAG asks for, in light and in dark.
@@ -95,7 +128,7 @@ async fn the_page_can_be_read_in_light_and_dark() {
     for (chromium, ground) in
         [(Chromium::find().unwrap(), "light"), (Chromium::find().unwrap().in_the_dark(), "dark")]
     {
-        let seen = seen(vec![stories::total_outage()], chromium, &script).await;
+        let seen = seen(stories::total_outage(), chromium, &script).await;
         let (found, contrast) = seen.split_once(' ').unwrap();
         assert_eq!(found, ground);
         assert!(contrast.parse::<f64>().unwrap() >= 4.5, "{seen}");
@@ -107,6 +140,6 @@ async fn words_of_others_are_no_markup() {
     let mut story = Story::new("shop/orders", "<b>bold</b> & <script>alert(1)</script>", Policy::default());
     story.begins([0, 1]);
     let script = tell("document.querySelectorAll('b').length + document.querySelector('h2 + p').textContent");
-    let seen = seen(vec![story], Chromium::find().unwrap(), &script).await;
+    let seen = seen(story, Chromium::find().unwrap(), &script).await;
     assert_eq!(seen, "0&lt;b&gt;bold&lt;/b&gt; &amp; &lt;script&gt;alert(1)&lt;/script&gt;");
 }

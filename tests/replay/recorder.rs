@@ -73,12 +73,22 @@ fn replayed(log: &str) -> Vec<u64> {
     numbers
 }
 
+/// From where a log starts.
+fn start(log: &str) -> Start {
+    let Some(Entry::Start(header)) = Reader::new("ring", log.as_bytes()).read().unwrap() else {
+        panic!("{log}")
+    };
+    header.start
+}
+
 #[test]
 fn a_short_life_is_kept_whole() {
     let recorder = Recorder::new(1 << 20);
     let mut teller = Teller::new(&recorder, 0);
     teller.tell(15);
-    assert_eq!(replayed(&recorder.log("shop", "orders-0").unwrap()), (1..=15).collect::<Vec<_>>());
+    let log = recorder.log("shop", "orders-0").unwrap();
+    assert_eq!(replayed(&log), (1..=15).collect::<Vec<_>>());
+    assert_eq!(start(&log), Start::New(Policy::default()), "it says nothing of the machine's own facts");
     assert_eq!(recorder.log("shop", "orders"), None);
 }
 
@@ -181,6 +191,7 @@ fn files_hold_every_record_of_every_service() {
     assert_eq!(names.len(), 1, "{names:?}");
     let text = std::fs::read_to_string(path.join(&names[0])).unwrap();
     assert_eq!(replayed(&text).len(), 300);
+    assert_eq!(start(&text), Start::New(Policy::default()));
     assert_eq!(recorder.dropped(), 0);
 }
 
@@ -261,9 +272,9 @@ fn a_ring_starts_with_the_election_before_its_oldest_record() {
     let recorder = Recorder::new(1 << 20);
     Teller::new(&recorder, 0).tell(262);
     let log = recorder.log("shop", "orders-0").unwrap();
+    let Start::Midst(mut election) = start(&log) else { panic!("{log}") };
     let mut reader = Reader::new("ring", log.as_bytes());
-    let Some(Entry::Start(header)) = reader.read().unwrap() else { panic!("{log}") };
-    let Start::Midst(mut election) = header.start else { panic!("{log}") };
+    reader.read().unwrap();
     let mut orders = 0;
     while let Some(Entry::Step(_, record)) = reader.read().unwrap() {
         let step = election.step(record.at, &record.event);

@@ -293,9 +293,14 @@ impl Story {
         }
         let start = Start::Midst(Box::new(election));
         let header = Header { seq: seq + 1, start, ..self.header.clone() };
-        let mut rest = Self::new("", "", Policy::default());
-        (rest.header, rest.records, rest.election) = (header, after, self.election.clone());
-        rest
+        Self::read(header, after)
+    }
+
+    /// One that was recorded.
+    pub(crate) fn read(header: Header, records: Vec<Record>) -> Self {
+        let mut story = Self::new("", "", Policy::default());
+        (story.election, story.header, story.records) = (header.election(), header, records);
+        story
     }
 }
 

@@ -1,8 +1,11 @@
 //! What another policy would have changed.
 
+use std::path::PathBuf;
+
 use machine::Micros;
 use zen_lead::replay::{self, Task};
 
+use crate::corpus::logs;
 use crate::stories;
 use crate::story::Story;
 
@@ -11,6 +14,20 @@ fn told(story: &Story, overrides: &[&str]) -> Vec<String> {
     let directory = lab::Directory::create().unwrap();
     let file = directory.path().join("a.jsonl");
     std::fs::write(&file, story.log()).unwrap();
+    told_of(file, overrides)
+}
+
+/// The same for a log of the real control plane, less its times, which differ from recording to recording.
+fn changes_of(name: &str, overrides: &[&str]) -> Vec<String> {
+    let lines = told_of(logs().join(format!("real-{name}.jsonl")), overrides);
+    let changes = lines.iter().map(|line| {
+        let (before, after) = line.split_once(" -> ").unwrap();
+        format!("{before} -> {}", after.split(' ').next().unwrap())
+    });
+    changes.filter(|line| !line.ends_with(" 0 -> 0")).collect()
+}
+
+fn told_of(file: PathBuf, overrides: &[&str]) -> Vec<String> {
     let overrides = overrides.iter().map(|text| text.parse().unwrap()).collect();
     let task = Task { files: vec![file], overrides, html: None, quiet: true, budget: Micros::from_secs(5) };
     let mut out = Vec::new();
@@ -70,4 +87,25 @@ fn a_log_that_starts_mid_failover_goes_on() {
         .unwrap();
     let lines = told(&story.from(ordered.seq), &["failback=immediate"]);
     assert_eq!(lines[0], "shop/orders 0 -> 1 0 us -> 0 us", "{lines:?}");
+}
+
+#[test]
+fn in_a_real_rollout_the_leader_would_have_moved_once_a_pod() {
+    let changes = changes_of("rollout", &["prefer-new-revision=false"]);
+    assert!(changes[0].ends_with("/orders 1 -> 2"), "{changes:?}");
+    assert_eq!(changes[1..], ["terminating 1 -> 2"]);
+}
+
+#[test]
+fn in_a_real_failover_patience_would_have_kept_the_leader() {
+    let changes = changes_of("unready", &["failover-min-delay=1m"]);
+    assert!(changes[0].ends_with("/orders 1 -> 0"), "{changes:?}");
+    assert_eq!(changes[1..], ["unready 1 -> 0"]);
+}
+
+#[test]
+fn in_a_real_failback_the_leader_would_have_stayed_away() {
+    let changes = changes_of("failback", &["failback=never"]);
+    assert!(changes[0].ends_with("/orders 2 -> 1"), "{changes:?}");
+    assert_eq!(changes[1..], ["unready 1 -> 1", "failback 1 -> 0"]);
 }
