@@ -178,7 +178,8 @@ impl Plan {
             3 => happen(0, What::Ready(pod, false)),
             4..6 => {
                 happen(0, What::Terminate(pod));
-                happen(span / 2, What::Ready(pod, false));
+                // The kubelet says so within a second; what it then waits for may take long.
+                happen((span / 2).min(1_000), What::Ready(pod, false));
                 happen(span, What::Vanish(pod));
                 happen(span + 50 * roll(20) as u64, What::Appear(pod, roll(12)));
             }
