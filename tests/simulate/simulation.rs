@@ -53,20 +53,22 @@ pub(crate) struct Verdict {
 
 /// Simulates a plan; with a mistake made for the controller, if there is to be one.
 pub(crate) fn simulate(plan: &Plan, sabotage: Option<Sabotage>) -> Verdict {
-    play(plan, sabotage, |simulation| simulation.verdict())
+    play(plan, sabotage, |_| ()).0
 }
 
 /// The same, with what the replicas recorded.
 pub(crate) fn record(plan: &Plan, sabotage: Option<Sabotage>) -> (Verdict, Vec<Log>) {
-    play(plan, sabotage, |simulation| {
-        let recorders = simulation.recorders.iter();
-        let logs =
-            recorders.filter_map(|(replica, recorder)| Log::of(plan.seed, replica, recorder)).collect();
-        (simulation.verdict(), logs)
+    play(plan, sabotage, |recorders| {
+        let log = |(replica, recorder): &(String, Recorder)| Log::of(plan.seed, replica, recorder);
+        recorders.iter().filter_map(log).collect()
     })
 }
 
-fn play<T>(plan: &Plan, sabotage: Option<Sabotage>, end: impl FnOnce(Simulation<'_>) -> T) -> T {
+fn play<T>(
+    plan: &Plan,
+    sabotage: Option<Sabotage>,
+    read: impl FnOnce(&[(String, Recorder)]) -> T,
+) -> (Verdict, T) {
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -76,7 +78,8 @@ fn play<T>(plan: &Plan, sabotage: Option<Sabotage>, end: impl FnOnce(Simulation<
         begin();
         let mut simulation = Simulation::new(plan, sabotage);
         simulation.play().await;
-        end(simulation)
+        let recorded = read(&simulation.recorders);
+        (simulation.verdict(), recorded)
     })
 }
 
