@@ -151,6 +151,11 @@ impl Controller {
         Self { clock, dice, ..self }
     }
 
+    /// What takes note of its decisions.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     fn trace(&mut self, settings: Option<traces::Settings>) -> Result<(), traces::StartError> {
         let (server, dropped) = (&self.clients.server, self.metrics.spans_dropped());
         let start = |settings| Exporter::start(settings, server, self.args.propagate_to_apiserver, dropped);

@@ -180,20 +180,21 @@ impl Judge {
                 format!("{recorded:?} is recorded for {uid} in {}", place())
             });
         }
-        let Some(epoch) = epoch_of(slice) else { return };
         // What a replica that lags writes for a Service that is gone ends together with its slice, unseen by the next.
         let owner = slice["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
         if !self.opted_in.contains_key(owner) {
             return;
         }
         let terms = self.terms.entry(name.clone()).or_default();
-        // Somebody took the newest epoch out of the slice: a replica that did not see it there cannot know it, for the
-        // mirror, which may be late as well, is read only when an election begins.
+        // Somebody took the newest epoch out of the slice, or the slice with it, which is then made anew without one: a
+        // replica that did not see it there cannot know it, for the mirror, which may be late as well, is read only when
+        // an election begins.
         if let Writer::World = terms.last_writer {
             let left = terms.last_seen;
             terms.highest = terms.highest.min(left);
             terms.leaders.retain(|epoch, _| *epoch < left);
         }
+        let Some(epoch) = epoch_of(slice) else { return };
         let highest = terms.highest;
         terms.highest = highest.max(epoch);
         let leads = recorded.map(|uid| terms.leaders.entry(epoch).or_insert_with(|| uid.to_owned()).clone());

@@ -19,7 +19,7 @@ use tower::{BoxError, service_fn};
 use zen_lead::dice::Dice;
 
 use crate::invariants::Judge;
-use crate::sabotage::Sabotage;
+use crate::sabotage::{Sabotage, Saboteur};
 use crate::server::{Ask, answer};
 use crate::store::{Refusal, Resource, Store, Writer};
 use crate::time::{Moment, now};
@@ -83,7 +83,7 @@ pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) links: Vec<Link>,
     pub(crate) judge: Judge,
-    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) saboteur: Option<Saboteur>,
     /// Everything is in order from then on.
     pub(crate) calm: Moment,
     /// Requests answered and watch lines told.
@@ -105,7 +105,8 @@ impl Net {
     pub(crate) fn new(seed: u64, replicas: usize, sabotage: Option<Sabotage>) -> Self {
         let links = (0..replicas).map(|_| Link::default()).collect();
         let (store, judge) = (Store::default(), Judge::default());
-        let state = State { store, links, judge, sabotage, calm: 0, steps: 0, writes: 0 };
+        let saboteur = sabotage.map(Saboteur::new);
+        let state = State { store, links, judge, saboteur, calm: 0, steps: 0, writes: 0 };
         Self { state: Arc::new(Mutex::new(state)), dice: Dice::seeded(seed) }
     }
 
@@ -193,15 +194,15 @@ impl Net {
 
     fn perform(&self, replica: usize, ask: &Ask) -> Response<Bytes> {
         let mut state = self.state();
-        let State { store, judge, sabotage, steps, writes, .. } = &mut *state;
+        let State { store, links, judge, saboteur, steps, writes, .. } = &mut *state;
         *steps += 1;
         *writes += u64::from(ask.is_write() && ask.resource != Resource::Leases);
-        let sabotaged = sabotage.map(|sabotage| sabotage.request(ask, store));
+        let sabotaged = saboteur.as_ref().map(|saboteur| saboteur.request(ask, store));
         let ask = sabotaged.as_ref().unwrap_or(ask);
         judge.asked(ask);
         let mut result = ask.perform(store, Writer::Replica(replica));
-        if let Some(sabotage) = sabotage {
-            result = sabotage.result(ask, result, store, replica);
+        if let Some(saboteur) = saboteur {
+            result = saboteur.result((replica, links[replica].life), ask, result, store);
         }
         judge.catch_up(store);
         answer(&result)

@@ -135,19 +135,28 @@ impl What {
     }
 }
 
+/// What is not left to the seed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Size {
+    pub(crate) replicas: Option<usize>,
+    pub(crate) services: Option<usize>,
+}
+
 impl Plan {
     /// That of a seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, size: Size) -> Self {
         let dice = Dice::seeded(seed);
         let roll = |most: usize| usize::try_from(dice.number() % most.max(1) as u64).unwrap_or_default();
         let (replicas, services, pods) = (1 + roll(3), 1 + roll(3), 2 + roll(3));
+        let (replicas, services) = (size.replicas.unwrap_or(replicas), size.services.unwrap_or(services));
         let settings = (0..services).map(|_| roll(SETTINGS.len())).collect();
         let mut plan = Self { seed, replicas, services, pods, settings, happenings: Vec::new() };
         // A few moments at which much happens find more than an even spread.
         let moments: Vec<Moment> = (0..2 + roll(5)).map(|_| 200 + roll(28_000) as u64).collect();
         // In a third of them only pods come and go, so that delays are to be seen that are nobody's fault.
         let kinds = [ALL_KINDS, ALL_KINDS, KINDS_OF_PODS][roll(3)];
-        for _ in 0..5 + roll(30) {
+        // As much for each Service, however many there are.
+        for _ in 0..(5 + roll(30)) * services.div_ceil(3) {
             let at = moments[roll(moments.len())] + roll(400) as u64;
             plan.add(at, kinds, &roll);
         }
@@ -169,7 +178,8 @@ impl Plan {
             3 => happen(0, What::Ready(pod, false)),
             4..6 => {
                 happen(0, What::Terminate(pod));
-                happen(span / 2, What::Ready(pod, false));
+                // The kubelet says so within a second; what it then waits for may take long.
+                happen((span / 2).min(1_000), What::Ready(pod, false));
                 happen(span, What::Vanish(pod));
                 happen(span + 50 * roll(20) as u64, What::Appear(pod, roll(12)));
             }

@@ -1,17 +1,18 @@
 //! A failure with as little as possible around it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::plan::Plan;
 use crate::sabotage::Sabotage;
-use crate::simulation::simulate;
+use crate::simulation::{record, simulate};
 
-/// What went wrong, and the fewest happenings that lead to something wrong.
-pub(crate) fn report(plan: &Plan, sabotage: Option<Sabotage>) -> String {
+/// What went wrong, the fewest happenings that lead to something wrong, and the logs of what was decided then.
+pub(crate) fn report(plan: &Plan, sabotage: Option<Sabotage>, logs: &Path) -> String {
     let fewest = shrink(plan, sabotage);
     let mut text = format!(
-        "seed {} ({} replicas, {} Services with {} pods each, settings {:?}); again: SIM_SEED={} cargo test --test simulate\n",
-        plan.seed, plan.replicas, plan.services, plan.pods, plan.settings, plan.seed
+        "seed {} ({} replicas, {} Services with {} pods each, settings {:?})\n",
+        plan.seed, plan.replicas, plan.services, plan.pods, plan.settings
     );
     for violation in simulate(plan, sabotage).violations {
         let _ = writeln!(text, "  {violation}");
@@ -21,9 +22,16 @@ pub(crate) fn report(plan: &Plan, sabotage: Option<Sabotage>) -> String {
     for happening in &fewest.happenings {
         let _ = writeln!(text, "  {:>6} ms {:?}", happening.at, happening.what);
     }
-    let verdict = simulate(&fewest, sabotage);
+    let (verdict, recorded) = record(&fewest, sabotage);
     for line in verdict.last.iter().chain(&verdict.violations) {
         let _ = writeln!(text, "  {line}");
+    }
+    text.push_str("what each replica decided is shown by: zen-lead replay");
+    for log in recorded {
+        let _ = match log.write(logs) {
+            Ok(file) => write!(text, " {}", file.display()),
+            Err(error) => write!(text, "\n{error:#}\n"),
+        };
     }
     text
 }

@@ -1,5 +1,6 @@
 //! One simulation from its plan to its verdict.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use zen_lead::client::Clients;
 use zen_lead::clock::Clock;
 use zen_lead::config::{Command, RunArgs, parse_from};
 use zen_lead::dice::Dice;
+use zen_lead::record::Recorder;
 use zen_lead::run::{Controller, Error};
 
 use crate::history;
+use crate::logs::Log;
 use crate::net::{Net, State};
 use crate::plan::{EVENTFUL, Plan, What};
 use crate::sabotage::Sabotage;
@@ -50,6 +53,22 @@ pub(crate) struct Verdict {
 
 /// Simulates a plan; with a mistake made for the controller, if there is to be one.
 pub(crate) fn simulate(plan: &Plan, sabotage: Option<Sabotage>) -> Verdict {
+    play(plan, sabotage, |_| ()).0
+}
+
+/// The same, with what the replicas recorded.
+pub(crate) fn record(plan: &Plan, sabotage: Option<Sabotage>) -> (Verdict, Vec<Log>) {
+    play(plan, sabotage, |recorders| {
+        let log = |(replica, recorder): &(String, Recorder)| Log::of(plan.seed, replica, recorder);
+        recorders.iter().filter_map(log).collect()
+    })
+}
+
+fn play<T>(
+    plan: &Plan,
+    sabotage: Option<Sabotage>,
+    read: impl FnOnce(&[(String, Recorder)]) -> T,
+) -> (Verdict, T) {
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -59,7 +78,8 @@ pub(crate) fn simulate(plan: &Plan, sabotage: Option<Sabotage>) -> Verdict {
         begin();
         let mut simulation = Simulation::new(plan, sabotage);
         simulation.play().await;
-        simulation.verdict()
+        let recorded = read(&simulation.recorders);
+        (simulation.verdict(), recorded)
     })
 }
 
@@ -68,6 +88,8 @@ struct Simulation<'a> {
     net: Net,
     replicas: Vec<Option<Replica>>,
     lives: u64,
+    /// What each replica recorded in each of its lives.
+    recorders: Vec<(String, Recorder)>,
 }
 
 struct Replica {
@@ -78,7 +100,8 @@ struct Replica {
 impl<'a> Simulation<'a> {
     fn new(plan: &'a Plan, sabotage: Option<Sabotage>) -> Self {
         let net = Net::new(plan.seed, plan.replicas, sabotage);
-        Self { plan, net, replicas: (0..plan.replicas).map(|_| None).collect(), lives: 0 }
+        let replicas = (0..plan.replicas).map(|_| None).collect();
+        Self { plan, net, replicas, lives: 0, recorders: Vec::new() }
     }
 
     async fn play(&mut self) {
@@ -208,11 +231,13 @@ impl<'a> Simulation<'a> {
         self.crash(replica);
         self.lives += 1;
         let mut args = arguments().clone();
-        args.identity = Some(format!("replica-{replica}-{}", self.lives));
+        let identity = format!("replica-{replica}-{}", self.lives);
+        args.identity = Some(identity.clone());
         let client = || self.net.client(replica);
         let clients = Clients::over(client(), client(), "simulated".into());
         let dice = Dice::seeded(self.plan.seed ^ (self.lives << 32));
         let controller = Controller::new(args, clients).determined_by(Clock::by(wall), dice);
+        self.recorders.push((identity, controller.recorder().clone()));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(controller.run(async {
             // Dropped only together with the task.
@@ -228,19 +253,16 @@ impl<'a> Simulation<'a> {
                 state.judge.violations.push(format!("replica {number} has ended by itself"));
             }
         }
-        let mut digest = zen_lead::names::Digest::new();
+        let mut digest = DefaultHasher::new();
         for commit in &state.store.log {
-            digest.field(Some(&format!(
-                "{} {} {:?} {:?}",
-                commit.version, commit.at, commit.writer, commit.after
-            )));
+            (commit.version, commit.at, commit.writer, &commit.after).hash(&mut digest);
         }
         let last =
             if state.judge.violations.is_empty() { Vec::new() } else { history::last(&state.store.log) };
         Verdict {
             last,
             violations: std::mem::take(&mut state.judge.violations),
-            digest: digest.value(),
+            digest: digest.finish(),
             steps: state.steps,
             simulated: now(),
         }

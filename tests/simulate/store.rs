@@ -40,7 +40,7 @@ impl Resource {
 }
 
 /// Who writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Writer {
     /// Whatever is not ours: kubelets, people, other programs.
     #[default]
@@ -115,7 +115,11 @@ impl Store {
 
     /// All of one kind, in the order of their names.
     pub(crate) fn all(&self, resource: Resource) -> impl Iterator<Item = &Arc<Value>> {
-        self.objects.iter().filter(move |((kind, ..), _)| *kind == resource).map(|(_, object)| object)
+        let first = (resource, String::new(), String::new());
+        self.objects
+            .range(first..)
+            .take_while(move |((kind, ..), _)| *kind == resource)
+            .map(|(_, object)| object)
     }
 
     pub(crate) fn create(

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::BoxError;
 
-use crate::net::Net;
+use crate::net::{Net, State};
 use crate::server::{Ask, status};
 use crate::store::{Commit, Refusal, Told, versioned};
 use crate::time::{Moment, now};
@@ -32,6 +32,11 @@ struct Watch {
 
 /// Begins a watch from the version that is asked for.
 pub(crate) fn open(net: &Net, replica: usize, ask: &Ask) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
+    let sabotaged = {
+        let state = net.state();
+        state.saboteur.as_ref().map(|saboteur| saboteur.request(ask, &state.store))
+    };
+    let ask = sabotaged.as_ref().unwrap_or(ask);
     let from = ask.parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0_u64);
     let seconds = ask.parameter("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(300);
     let (sink, told) = unbounded_channel();
@@ -95,10 +100,16 @@ impl Watch {
             };
             let Some((kind, object)) = said else { continue };
             let mut state = self.net.state();
-            state.steps += 1;
-            if state.sabotage.is_some_and(|sabotage| sabotage.hides(&self.ask, kind, &object)) {
-                continue;
-            }
+            let State { store, links, saboteur, steps, .. } = &mut *state;
+            *steps += 1;
+            let object = match saboteur {
+                None => Some(object),
+                Some(saboteur) => {
+                    let life = (self.replica, links[self.replica].life);
+                    saboteur.line(life, &self.ask, kind, object, store)
+                }
+            };
+            let Some(object) = object else { continue };
             return Some(Ok(line(kind, &object).into_body()));
         }
     }

@@ -1,6 +1,11 @@
-//! `cargo lab`: a control plane for hands.
+//! `cargo lab`: a control plane for hands, and the simulation.
 
-use anyhow::Result;
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process;
+
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use lab::demo::{self, Screen};
 use lab::{Assets, ControlPlane, Options};
@@ -28,6 +33,13 @@ enum Command {
     Build,
     /// Show what the controller does, on a real API server, and check it
     Demo(demo::Arguments),
+    /// Simulate the controller with all that can go wrong, on all cores; `cargo lab simulate --help` tells more
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// What the simulation is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[tokio::main]
@@ -42,9 +54,27 @@ async fn main() -> Result<()> {
         Command::Demo(arguments) => {
             let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;
             // Not by returning: a build of the lab that was interrupted may hold a thread for minutes.
-            std::process::exit(outcome.code().into());
+            process::exit(outcome.code().into());
+        }
+        Command::Simulate { arguments } => simulate(&arguments),
+    }
+}
+
+/// Builds the simulation to be fast, and becomes it: it is a package of its own, for the lab knows nothing of the
+/// controller.
+fn simulate(arguments: &[OsString]) -> Result<()> {
+    let mut cargo = process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--profile=simulate", "--package=simulate"]);
+    cargo.arg(concat!("--manifest-path=", env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
+    // `cargo run` describes the lab's package in variables, at which build scripts look.
+    for (name, _) in env::vars_os() {
+        let is_of_the_lab =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_of_the_lab) {
+            cargo.env_remove(name);
         }
     }
+    Err(cargo.arg("--").args(arguments).exec()).context("cannot run cargo, which builds the simulation")
 }
 
 /// A message for each SIGINT and SIGTERM.
