@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lab::demo::{self, Screen};
-use lab::{Assets, ControlPlane, Options};
+use lab::{Assets, ControlPlane, Options, fuzz};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task;
@@ -28,6 +28,8 @@ enum Command {
     Build,
     /// Show what the controller does, on a real API server, and check it
     Demo(demo::Arguments),
+    /// Feed anything to what reads from outside: needs a nightly compiler and cargo-fuzz
+    Fuzz(fuzz::Arguments),
 }
 
 #[tokio::main]
@@ -39,6 +41,7 @@ async fn main() -> Result<()> {
             println!("{}", assets.directory().display());
             Ok(())
         }
+        Command::Fuzz(arguments) => task::spawn_blocking(move || fuzz::run(&arguments)).await?,
         Command::Demo(arguments) => {
             let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;
             // Not by returning: a build of the lab that was interrupted may hold a thread for minutes.
