@@ -13,7 +13,7 @@ use std::path::Path;
 fn feed(target: &str, run: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/kept").join(target);
     let files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!files.is_empty(), "{directory:?} is empty");
+    assert!(!files.is_empty(), "{} is empty", directory.display());
     for file in files {
         // Whoever fails is told which.
         println!("{}", file.display());

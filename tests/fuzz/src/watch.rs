@@ -39,7 +39,7 @@ use self::seen::Seen;
 mod seen;
 
 /// Longer than any script could take.
-const LONG: Duration = Duration::from_secs(24 * 3_600);
+const LONG: Duration = Duration::from_hours(24);
 
 /// Watches the kind that `script` names, is answered as it says, and looks at all that comes of it.
 ///

@@ -116,13 +116,13 @@ impl<'a> Inventor<'a> {
             created: if flags & 1 == 0 { Timestamp::from_secs(START - 60) } else { self.time() },
             ready: flags & 2 == 0,
             ready_changed: if flags & 4 == 0 { Timestamp::from_secs(START - 50) } else { self.time() },
-            terminating: flags & 24 == 24,
-            excluded: flags & 96 == 96,
+            terminating: flags & 0x18 == 0x18,
+            excluded: flags & 0x60 == 0x60,
             priority: [0, 0, 1, i32::MAX, i32::MIN][self.below(5)],
             revision: self.below(3) as u64,
             reach: match self.below(8) {
                 0 => Reach::NoAddress,
-                1 => Reach::PortUnresolved { named: flags & 128 == 0 },
+                1 => Reach::PortUnresolved { named: flags & 0x80 == 0 },
                 _ => Reach::At(self.endpoint()),
             },
         }
@@ -144,7 +144,7 @@ impl<'a> Inventor<'a> {
                 _ => Shown::Ready(self.endpoint()),
             },
             handled: self.some(Self::text),
-            intact: self.byte() % 4 > 0,
+            intact: self.below(4) > 0,
             ours: self.is_so(),
         }
     }
