@@ -1,5 +1,6 @@
 //! `cargo lab fuzz`: everything that reads what others have written, fed with anything. See `tests/fuzz`.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -63,6 +64,11 @@ fn cargo_fuzz(place: &Place, verb: &str) -> Command {
     let mut cargo = Command::new("cargo");
     // Sanitizers look for what unsafe code does, and we have none.
     cargo.args(["+nightly", "fuzz", verb, "--sanitizer", "none", "--fuzz-dir"]).arg(&place.directory);
+    // `cargo lab` comes with the lab's own: build scripts that look at them would run again, and all that needs them.
+    let of_the_lab = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_the_lab)) {
+        cargo.env_remove(name);
+    }
     cargo.stdin(Stdio::null());
     cargo
 }
