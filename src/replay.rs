@@ -102,7 +102,7 @@ pub fn replay(task: &Task, out: &mut impl Write) -> Result<bool, Error> {
             match &entry {
                 Entry::Start(header) => {
                     let gap = check.start(header);
-                    sum.missing += gap.as_ref().map_or(0, |gap| gap.missing);
+                    sum.missing = sum.missing.saturating_add(gap.as_ref().map_or(0, |gap| gap.missing));
                     timeline.start(header, gap.as_ref()).map_err(telling)?;
                     let Some(election) = check.election(&header.service) else { continue };
                     tallies.start(header, election);

@@ -171,7 +171,8 @@ fn place(
         return Err(Fault::Order { service, expected, found });
     }
     if let Some(next) = next.get_mut(name) {
-        *next += 1;
+        // Nothing comes after the last number there is; no election gets there.
+        *next = next.saturating_add(1);
     }
     Ok(service)
 }

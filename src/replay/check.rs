@@ -48,7 +48,7 @@ impl Check {
         let Some(course) = self.courses.get_mut(service).filter(|course| !course.is_lost) else {
             return Ok(None);
         };
-        course.next = record.seq + 1;
+        course.next = record.seq.saturating_add(1);
         let step = course.election.step(record.at, &record.event);
         if step == record.step {
             return Ok(Some(&course.election));

@@ -58,7 +58,9 @@ impl Tally {
 
     /// One step, and the election after it.
     pub(super) fn step(&mut self, at: Timestamp, moved: Option<&Transition>, election: &Election) {
-        self.last = at.max(self.last);
+        // A log may say anything; time never goes back, here as in the machine.
+        let at = at.max(self.last);
+        self.last = at;
         if let Some(Transition { to: Phase::Elected, to_pod, cause, .. }) = moved {
             // A leader that was found is no switch.
             let is_switch = self.leader.is_some() && self.leader != *to_pod;

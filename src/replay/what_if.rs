@@ -233,7 +233,8 @@ impl Course {
     }
 
     const fn next_version(&mut self) -> Version {
-        self.version.0 += 1;
+        // A log may have begun at the last version there is.
+        self.version.0 = self.version.0.saturating_add(1);
         self.version
     }
 

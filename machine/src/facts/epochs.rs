@@ -24,7 +24,8 @@ pub(crate) struct Epochs {
 impl Epochs {
     /// The epoch of a new term.
     pub(crate) fn next(&self, at: Timestamp) -> Epoch {
-        let next = self.known.max(self.spent).0 + 1;
+        // Only a log that somebody made up can be at the last one.
+        let next = self.known.max(self.spent).0.saturating_add(1);
         Epoch(if self.broken.is_some() { next.max(at.as_secs()) } else { next })
     }
 
@@ -95,5 +96,18 @@ impl Epochs {
             return self.broken.is_some_and(|since| epoch.0 < since.as_secs());
         }
         published.is_none() || !is_recorded || epoch < self.known || epoch <= self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a log may have it that somebody made up.
+    #[test]
+    fn no_epoch_comes_after_the_last() {
+        let mut epochs = Epochs::default();
+        epochs.see(Some(Epoch(u64::MAX)));
+        assert_eq!(epochs.next(Timestamp(0)), Epoch(u64::MAX));
     }
 }

@@ -14,6 +14,7 @@
     reason = "the model mirrors the machine's own words, and hands its values over"
 )]
 
+mod history;
 mod invariants;
 mod met;
 mod ops;
@@ -27,8 +28,8 @@ use std::cell::{Cell, RefCell};
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
+use history::live;
 use ops::Op;
-use world::World;
 
 /// So many histories in each test, unless more or fewer are asked for.
 const CASES: u64 = 25_000;
@@ -70,19 +71,6 @@ fn transcript(replicas: usize, ops: &[Op]) -> String {
 
 fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
-
-/// One history: what happens, then peace.
-fn live(replicas: usize, ops: &[Op]) -> World {
-    let mut world = World::new(replicas);
-    for op in ops {
-        world.run(op);
-    }
-    world.settle();
-    for replica in &world.replicas {
-        replica.check_replay(ops.len().is_multiple_of(16));
-    }
-    world
 }
 
 fn check(replicas: usize, length: std::ops::Range<usize>) {
@@ -145,4 +133,19 @@ fn short_histories_of_two_replicas() {
 #[test]
 fn long_histories_of_two_replicas() {
     check(2, 30..120);
+}
+
+/// What a fuzzer has found once: see `tests/fuzz` at the top.
+#[test]
+fn histories_that_were_found() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/kept/histories");
+    let files: Vec<_> = std::fs::read_dir(directory).expect(directory).collect();
+    assert!(!files.is_empty(), "{directory} is empty");
+    for file in files {
+        let path = file.expect(directory).path();
+        let (replicas, ops) = history::from_bytes(&std::fs::read(&path).expect("a history"));
+        // Whoever fails is told which.
+        println!("{}: {replicas} replicas, {ops:?}", path.display());
+        live(replicas, &ops);
+    }
 }

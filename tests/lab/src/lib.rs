@@ -30,6 +30,7 @@ mod controlplane;
 pub mod demo;
 mod directory;
 mod forwarder;
+pub mod fuzz;
 mod history;
 mod lab;
 mod manifests;

@@ -1,4 +1,4 @@
-//! `cargo lab`: a control plane for hands, and the simulation.
+//! `cargo lab`: a control plane for hands, the simulation, and the fuzzer.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::process;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use lab::demo::{self, Screen};
-use lab::{Assets, ControlPlane, Options};
+use lab::{Assets, ControlPlane, Options, fuzz};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task;
@@ -40,6 +40,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Feed anything to what reads from outside: needs a nightly compiler and cargo-fuzz
+    Fuzz(fuzz::Arguments),
 }
 
 #[tokio::main]
@@ -51,6 +53,7 @@ async fn main() -> Result<()> {
             println!("{}", assets.directory().display());
             Ok(())
         }
+        Command::Fuzz(arguments) => task::spawn_blocking(move || fuzz::run(&arguments)).await?,
         Command::Demo(arguments) => {
             let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;
             // Not by returning: a build of the lab that was interrupted may hold a thread for minutes.
