@@ -46,8 +46,15 @@ impl Managed {
                 self.journal.writes(id);
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
-                let request =
-                    if creates { Request::CreateSlice(slice) } else { Request::ReplaceSlice(slice) };
+                let shows_none = known.is_some_and(|known| known.publication.epoch.is_none());
+                let request = match wanted.epoch.filter(|_| shows_none && wanted.leader.is_some()) {
+                    _ if creates => Request::CreateSlice(slice),
+                    Some(epoch) => {
+                        let leader_service = self.leader_service.to_string();
+                        Request::ResumeTerms { slice, epoch, leader_service, at: cx.at }
+                    }
+                    None => Request::ReplaceSlice(slice),
+                };
                 out.errands.push((Errand::Publish { id, creates }, request));
             }
         }
@@ -106,6 +113,9 @@ impl Managed {
             Err(failure) => {
                 if !creates && failure.kind == Kind::NotFound {
                     self.authority = None;
+                }
+                if let Kind::Behind(epoch) = failure.kind {
+                    self.count(Some(epoch));
                 }
                 out.events.push(Event::PublishFailed { id, outcome: failure.outcome() });
             }

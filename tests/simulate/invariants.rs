@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::server::Ask;
 use crate::store::{Commit, Resource, SHOP, Store, Writer};
-use crate::time::{Moment, now, unix};
+use crate::terms::{EPOCH, Terms, epoch_of};
+use crate::time::{Moment, now};
 
-const EPOCH: &str = "zen-lead.io/epoch";
 const LEADER_UID: &str = "zen-lead.io/leader-pod-uid";
 
 /// Whoever has been fit for so long is eligible, whatever the settings.
@@ -24,18 +24,6 @@ const UNFIT_AT_MOST: Moment = 4_000;
 
 /// A pod and its address.
 type Reached = (String, String);
-
-/// The terms of one Service, as our own writes have told them.
-#[derive(Default)]
-struct Terms {
-    highest: u64,
-    leaders: BTreeMap<u64, String>,
-    /// The slice's epoch as it is, and who wrote it last.
-    last_seen: u64,
-    last_writer: Writer,
-    has_slice: bool,
-    has_service: bool,
-}
 
 /// Looks at everything that is asked and committed.
 #[derive(Default)]
@@ -151,6 +139,12 @@ impl Judge {
                 format!("{resource:?} {name}, made for {owner} as it is, was deleted in version {version}")
             });
         }
+        if let (Resource::Services, Some(before), Some(after)) = (resource, &commit.before, &commit.after) {
+            let (before, after) = (epoch_of(before), epoch_of(after));
+            self.check(after >= before, "I3", || {
+                format!("{name} mirrors {after:?} after {before:?}, since version {version}")
+            });
+        }
         if *resource == Resource::Slices
             && let Some(slice) = commit.after.as_deref()
         {
@@ -181,25 +175,9 @@ impl Judge {
             });
         }
         let Some(epoch) = epoch_of(slice) else { return };
-        // What a replica that lags writes for a Service that is gone ends together with its slice, unseen by the next.
-        let owner = slice["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
-        if !self.opted_in.contains_key(owner) {
-            return;
+        if let Err(what) = self.terms.entry(name.clone()).or_default().published(epoch, recorded) {
+            self.check(false, "I3", || format!("{what} in {}", place()));
         }
-        let terms = self.terms.entry(name.clone()).or_default();
-        // Somebody took the newest epoch out of the slice: a replica that did not see it there cannot know it, for the
-        // mirror, which may be late as well, is read only when an election begins.
-        if let Writer::World = terms.last_writer {
-            let left = terms.last_seen;
-            terms.highest = terms.highest.min(left);
-            terms.leaders.retain(|epoch, _| *epoch < left);
-        }
-        let highest = terms.highest;
-        terms.highest = highest.max(epoch);
-        let leads = recorded.map(|uid| terms.leaders.entry(epoch).or_insert_with(|| uid.to_owned()).clone());
-        self.check(epoch >= highest, "I3", || format!("epoch {epoch} after {highest} in {}", place()));
-        let is_one = leads.as_deref() == recorded;
-        self.check(is_one, "I3", || format!("{recorded:?} has {leads:?}'s epoch {epoch} in {}", place()));
     }
 
     /// Takes note of what was made, of who opts in, and of where the newest epoch is to be read.
@@ -215,21 +193,8 @@ impl Judge {
             }
         }
         self.made.entry(uid).or_insert(commit.version);
-        let terms = self.terms.entry(commit.name.clone()).or_default();
-        let epoch = commit.after.as_deref().and_then(epoch_of).unwrap_or_default();
-        match commit.resource {
-            Resource::Slices => {
-                (terms.last_seen, terms.last_writer) = (epoch, commit.writer);
-                terms.has_slice = commit.after.is_some();
-            }
-            Resource::Services => terms.has_service = commit.after.is_some(),
-            Resource::Pods | Resource::Events | Resource::Leases => {}
-        }
-        // Nothing but the clock is left to tell a replica that begins then how far it was.
-        if !terms.has_slice && !terms.has_service {
-            let clock = unix(commit.at);
-            terms.highest = terms.highest.min(clock);
-            terms.leaders.retain(|epoch, _| *epoch < clock);
+        if let Resource::Slices | Resource::Services = commit.resource {
+            self.terms.entry(commit.name.clone()).or_default().changed(commit);
         }
     }
 
@@ -288,10 +253,6 @@ fn ready_endpoints(slice: &Value) -> BTreeSet<Reached> {
     let endpoints = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ready = endpoints.iter().filter(|endpoint| endpoint["conditions"]["ready"] == true);
     ready.map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0]))).collect()
-}
-
-fn epoch_of(object: &Value) -> Option<u64> {
-    object["metadata"]["annotations"][EPOCH].as_str()?.parse().ok()
 }
 
 fn is_source(service: &Value) -> bool {

@@ -13,6 +13,7 @@ mod server;
 mod shrink;
 mod simulation;
 mod store;
+mod terms;
 mod time;
 mod watch;
 mod world;

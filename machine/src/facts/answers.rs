@@ -6,7 +6,7 @@ use crate::orders::{Flight, RETRY_FIRST};
 use crate::{Member, Micros, Notice, Obstruction, OrderId, Outcome, Pod, Reason, Shown, Step, Timestamp};
 
 use super::slice::{Sight, Source};
-use super::{Facts, Life};
+use super::{Epochs, Facts, Life};
 
 /// For how long a conflict waits for the watch to show the newer slice before it is read.
 const CONFLICT_PATIENCE: Micros = Micros::from_millis(50);
@@ -31,7 +31,11 @@ impl Facts {
             self.lose_sight(at);
             return Sight::Nothing;
         }
-        if let Outcome::Conflict | Outcome::Gone | Outcome::Superseded | Outcome::Refused { .. } = outcome
+        if let Outcome::Conflict
+        | Outcome::Gone
+        | Outcome::Superseded
+        | Outcome::Behind { .. }
+        | Outcome::Refused { .. } = outcome
             && let Some(epoch) = flight.wanted.epoch
         {
             self.epochs.give_back(epoch, flight.spent_before);
@@ -59,6 +63,9 @@ impl Facts {
             }
             Outcome::Unreachable => self.backoff.fail(at),
             Outcome::Superseded => {}
+            Outcome::Behind { epoch } => {
+                self.epochs.see(Some(*epoch).filter(|epoch| Epochs::is_plausible(*epoch, at)));
+            }
             Outcome::Refused { endpoint, words } => self.refused(at, &flight, *endpoint, words, step),
         }
         Sight::Nothing
