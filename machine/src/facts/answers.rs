@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::orders::{Flight, RETRY_FIRST};
-use crate::{Member, Micros, Notice, Obstruction, OrderId, Outcome, Pod, Reason, Shown, Step, Timestamp};
+use crate::{
+    Departure, Member, Micros, Notice, Obstruction, OrderId, Outcome, Pod, Reason, Shown, Step, Timestamp,
+};
 
 use super::slice::{Sight, Source};
 use super::{Epochs, Facts, Life};
@@ -115,12 +117,15 @@ impl Facts {
         id: OrderId,
         member: Option<&Member>,
         exists: bool,
+        departed: &mut Option<(Pod, Departure)>,
     ) -> Option<Pod> {
         let doubt = self.doubt.take_if(|doubt| doubt.id == Some(id));
         let asked = self.asked.iter().position(|(asked, _)| *asked == id);
         let asked = asked.map(|index| self.asked.swap_remove(index).1);
         let Some(member) = member else {
             let pod = doubt.map(|doubt| doubt.pod).or(asked)?;
+            let how = if exists { Departure::Relabelled } else { Departure::Deleted };
+            *departed = Some((pod.clone(), how));
             if exists {
                 self.forget(&pod);
             } else {
