@@ -60,10 +60,11 @@ impl Managed {
         }
     }
 
-    /// The answer to the election's read.
+    /// The answer to the election's read, which was ordered when the slice was known in the version `known`.
     pub(super) fn read(
         &mut self,
         id: OrderId,
+        known: Version,
         result: Result<Reply, Failure>,
         cx: &Surroundings<'_>,
         out: &mut Outcome,
@@ -71,6 +72,11 @@ impl Managed {
         match result {
             Ok(Reply::Slice(slice)) => {
                 let (claim, observed) = self.look_at(&slice, self.first_family(), cx);
+                // A read is consistent: the store was restored to a time before a write of ours that no watch has shown
+                // us, so that none will tell us.
+                if observed.publication.version < known {
+                    self.authority = None;
+                }
                 self.authority_seen(&slice, claim, observed, Some(id), cx, out);
             }
             Err(failure) if failure.kind == Kind::NotFound => {
@@ -163,6 +169,11 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
+        // What a watch that is behind shows of the one before ours, another's perhaps, is no news.
+        let is_behind = |known: &Observed| known.publication.version > observed.publication.version;
+        if read.is_none() && self.authority.as_ref().is_some_and(is_behind) {
+            return;
+        }
         let is_newer = self.is_newer(&observed);
         // Also of one that has to go: with it goes the record of its terms.
         if !matches!(claim, Claim::Foreign(_)) {
