@@ -4,9 +4,11 @@
 //! `SIM_SEEDS=20000 cargo test --release --test simulate` tries more of them, `SIM_FIRST=500` begins with that one, `SIM_SEED=7` tries one only,
 //! `SIM_LOG=1` with the controller's log.
 
+mod asks;
 mod history;
 mod invariants;
 mod net;
+mod notices;
 mod plan;
 mod sabotage;
 mod server;

@@ -35,6 +35,17 @@ impl Terms {
         if leads == leader { Ok(()) } else { Err(format!("{leader} has {leads}'s epoch {epoch}")) }
     }
 
+    /// An object that a restore has left, or brought back.
+    pub(crate) fn stands(&mut self, resource: Resource, object: &Value) {
+        let epoch = epoch_of(object);
+        match resource {
+            Resource::Slices => self.shown = epoch,
+            Resource::Services => self.mirrored = epoch,
+            Resource::Pods | Resource::Events | Resource::Leases => {}
+        }
+        self.highest = self.highest.max(epoch.unwrap_or_default());
+    }
+
     /// The slice or the leader Service is now something else, by whomever.
     ///
     /// The epoch has two copies, and whoever takes both back takes it back: somebody who edits the slice before its epoch
