@@ -18,7 +18,7 @@ const HOLD_BACK: Moment = 500;
 pub(crate) struct Acknowledged {
     resource: Resource,
     uid: String,
-    version: u64,
+    pub(crate) version: u64,
 }
 
 impl Acknowledged {

@@ -148,6 +148,8 @@ impl Net {
         let State { store, judge, .. } = &mut *self.state();
         match outcome {
             Ok((response, done)) => {
+                // One of what a restore has undone says nothing.
+                let done = done.filter(|done| done.version <= store.version);
                 judge.asks.answered(replica, life, &asked, done);
                 Ok(response)
             }
