@@ -60,6 +60,8 @@ struct Known {
 #[derive(Default)]
 pub(crate) struct Asks {
     known: BTreeMap<usize, Known>,
+    /// Each of a replica's watches finds out by itself, late, that the store went back, and drops what is known then.
+    is_restored: bool,
 }
 
 impl Asks {
@@ -73,11 +75,12 @@ impl Asks {
 
     /// A replica, in this one of its lives, sends this.
     pub(crate) fn sent(&mut self, replica: usize, life: u64, ask: &Ask) -> Result<(), String> {
+        let is_restored = self.is_restored;
         let Some(known) = self.known(replica, life) else { return Ok(()) };
         if ask.resource == Resource::Slices {
             known.failed.remove(ask.object());
         }
-        if ![Method::PUT, Method::PATCH].contains(&ask.method) {
+        if is_restored || ![Method::PUT, Method::PATCH].contains(&ask.method) {
             return Ok(());
         }
         let metadata = &ask.body["metadata"];
@@ -118,7 +121,7 @@ impl Asks {
 
     /// The versions of the store have gone back, and with them what is known.
     pub(crate) fn restored(&mut self) {
-        self.known.values_mut().for_each(|known| known.written.clear());
+        self.is_restored = true;
     }
 
     /// Whether everybody who is back has begun to write what could not be written before, though nothing has happened
