@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use machine::{Epoch, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -62,6 +63,17 @@ pub(crate) enum Request {
     CreateSlice(Box<EndpointSlice>),
     /// Replace an EndpointSlice as a whole; it carries the resourceVersion it was decided on.
     ReplaceSlice(Box<EndpointSlice>),
+    /// The same over a slice that shows no epoch, unless the leader Service mirrors this one or a later one. Our view of Services may be behind that of the slice, and the epoch a former one.
+    ResumeTerms {
+        /// The slice.
+        slice: Box<EndpointSlice>,
+        /// The epoch that it begins.
+        epoch: Epoch,
+        /// The leader Service's name.
+        leader_service: String,
+        /// Now, which bounds the epochs that are believed.
+        at: Timestamp,
+    },
     /// Read one EndpointSlice.
     ReadSlice(String),
     /// List all EndpointSlices of the Service of this name.
@@ -139,6 +151,8 @@ pub(crate) enum Reply {
     Done,
     /// Not deleted: it is no leftover.
     Kept,
+    /// Not written: the leader Service mirrors this epoch. It becomes a failure before anybody else sees it.
+    Behind(Epoch),
 }
 
 /// A request and what it is for.
@@ -394,9 +408,11 @@ impl<T: Send + 'static> Apply<T> {
 impl Request {
     const fn lane(&self) -> LaneName {
         match self {
-            Self::CreateSlice(_) | Self::ReplaceSlice(_) | Self::ReadSlice(_) | Self::ReadPod(_) => {
-                LaneName::Publications
-            }
+            Self::CreateSlice(_)
+            | Self::ReplaceSlice(_)
+            | Self::ResumeTerms { .. }
+            | Self::ReadSlice(_)
+            | Self::ReadPod(_) => LaneName::Publications,
             Self::CreateService(_) | Self::ReadService(_) | Self::Delete(_) | Self::DeleteLeft { .. } => {
                 LaneName::Side
             }
@@ -419,7 +435,7 @@ impl Request {
     const fn what(&self) -> &'static str {
         match self {
             Self::CreateSlice(_) => "POST endpointslice",
-            Self::ReplaceSlice(_) => "PUT endpointslice",
+            Self::ReplaceSlice(_) | Self::ResumeTerms { .. } => "PUT endpointslice",
             Self::ReadSlice(_) => "GET endpointslice",
             Self::ListSlices(_) => "LIST endpointslices",
             Self::ReadPod(_) => "GET pod",
@@ -443,6 +459,7 @@ impl Request {
             }
             Self::CreateSlice(_)
             | Self::ReplaceSlice(_)
+            | Self::ResumeTerms { .. }
             | Self::ReadSlice(_)
             | Self::ListSlices(_)
             | Self::Delete(_)
@@ -454,7 +471,9 @@ impl Request {
     /// The object that it changes, and the version that this was decided on; 0: it is to be made.
     pub(crate) fn target(&self) -> Option<Target> {
         match self {
-            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) => Some(Target::of(false, &slice.metadata)),
+            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) | Self::ResumeTerms { slice, .. } => {
+                Some(Target::of(false, &slice.metadata))
+            }
             Self::CreateService(service) => Some(Target::of(true, &service.metadata)),
             Self::PatchService(name, patch) => {
                 let version =
@@ -475,6 +494,7 @@ impl Request {
         match self {
             Self::CreateSlice(_)
             | Self::ReplaceSlice(_)
+            | Self::ResumeTerms { .. }
             | Self::CreateService(_)
             | Self::PatchService(..)
             | Self::Delete(_)
@@ -488,7 +508,7 @@ impl Request {
     /// keeps its version, so that whatever really happens to it is news.
     fn pretend(self) -> Reply {
         match self {
-            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) => {
+            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) | Self::ResumeTerms { slice, .. } => {
                 same(&*slice).map_or(Reply::Done, |slice| Reply::Slice(Box::new(slice)))
             }
             Self::CreateService(service) => {
@@ -525,7 +545,8 @@ impl Request {
                 | Kind::Exists
                 | Kind::Unreachable
                 | Kind::Refused { .. }
-                | Kind::Superseded => return Err(failure),
+                | Kind::Superseded
+                | Kind::Behind(_) => return Err(failure),
             };
             let Some(pause) = pauses.next() else { return Err(failure) };
             sleep(pause.max(asked)).await;
@@ -535,6 +556,7 @@ impl Request {
     async fn send(&self, call: &mut Call<'_>) -> Result<Reply, Failure> {
         let limit = self.time_limit();
         match timeout(limit, self.ask(call)).await {
+            Ok(Ok(Reply::Behind(epoch))) => Err(Failure::behind(epoch)),
             Ok(result) => result.map_err(|error| Failure::of(&error)),
             Err(_) => Err(Failure::timeout(limit)),
         }
@@ -544,6 +566,14 @@ impl Request {
         match self {
             Self::CreateSlice(slice) => Ok(Reply::Slice(call.create(&**slice).await?)),
             Self::ReplaceSlice(slice) => Ok(Reply::Slice(call.replace(&**slice).await?)),
+            Self::ResumeTerms { slice, epoch, leader_service, at } => {
+                let mirror: Option<Box<ServiceLite>> = call.find::<Service, _>(leader_service).await?;
+                let mirrored = mirror.and_then(|service| service::remembered(&service, *at).epoch);
+                match mirrored.filter(|mirrored| mirrored >= epoch) {
+                    Some(mirrored) => Ok(Reply::Behind(mirrored)),
+                    None => Ok(Reply::Slice(call.replace(&**slice).await?)),
+                }
+            }
             Self::ReadSlice(name) => Ok(Reply::Slice(call.get::<EndpointSlice, _>(name).await?)),
             Self::ListSlices(service) => Ok(Reply::Slices(call.slices_of(service).await?)),
             Self::ReadPod(name) => Ok(Reply::Pod(call.get::<Pod, _>(name).await?)),
@@ -560,11 +590,7 @@ impl Request {
                 if targets.is_empty() {
                     return Ok(Reply::Done);
                 }
-                let known: Option<Box<ServiceLite>> = match call.get::<Service, _>(source).await {
-                    Ok(known) => Some(known),
-                    Err(kube::Error::Api(status)) if status.code == 404 => None,
-                    Err(error) => return Err(error),
-                };
+                let known: Option<Box<ServiceLite>> = call.find::<Service, _>(source).await?;
                 if unless.holds(known.as_deref(), targets) {
                     return Ok(Reply::Kept);
                 }
@@ -584,7 +610,9 @@ impl std::fmt::Display for Request {
         let named = |name: &Option<String>| format!(" {}", name.as_deref().unwrap_or_default());
         f.write_str(self.what())?;
         match self {
-            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) => f.write_str(&named(&slice.metadata.name)),
+            Self::CreateSlice(slice) | Self::ReplaceSlice(slice) | Self::ResumeTerms { slice, .. } => {
+                f.write_str(&named(&slice.metadata.name))
+            }
             Self::ListSlices(service) => write!(f, " of service {service}"),
             Self::CreateService(service) => f.write_str(&named(&service.metadata.name)),
             Self::ReadSlice(name)

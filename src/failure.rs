@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::core::Status;
-use machine::{Micros, Outcome};
+use machine::{Epoch, Micros, Outcome};
 
 /// The shortest wait that the API server can ask for; a Retry-After of nothing means this.
 const THROTTLED_DEFAULT: Duration = Duration::from_millis(100);
@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Unreachable,
     /// It was not sent: another replica has done it.
     Superseded,
+    /// It was not sent: the leader Service tells of this epoch, which is at least as high.
+    Behind(Epoch),
     /// It will never happen: 400, 413, 422, or the namespace terminates.
     Refused {
         /// The endpoints of a slice are what the server objects to.
@@ -63,6 +65,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn superseded() -> Self {
         Self { kind: Kind::Superseded, words: "done by another replica".into(), is_general: false }
+    }
+
+    /// It was not even sent: the leader Service tells of a term that we did not know.
+    #[must_use]
+    pub(crate) fn behind(epoch: Epoch) -> Self {
+        let words = format!("the leader Service tells of epoch {}", epoch.0).into();
+        Self { kind: Kind::Behind(epoch), words, is_general: false }
     }
 
     /// Classifies what the client reports.
@@ -94,6 +103,7 @@ impl Failure {
             Kind::Unknown => Outcome::Unknown,
             Kind::Unreachable => Outcome::Unreachable,
             Kind::Superseded => Outcome::Superseded,
+            Kind::Behind(epoch) => Outcome::Behind { epoch },
             Kind::Refused { endpoint } => Outcome::Refused { endpoint, words: self.words.clone() },
         }
     }
@@ -109,6 +119,7 @@ impl Failure {
             Kind::Unknown => "unknown",
             Kind::Unreachable => "unreachable",
             Kind::Superseded => "superseded",
+            Kind::Behind(_) => "behind",
             Kind::Refused { .. } => "refused",
         }
     }

@@ -274,7 +274,8 @@ impl Managed {
                 Effect::Publish { id, wanted, based_on } => self.publish(id, &wanted, based_on, cx, out),
                 Effect::Read { id } => {
                     let name = slice::name(&self.place(cx.identity), self.first_family());
-                    out.errands.push((Errand::Read { id }, Request::ReadSlice(name)));
+                    let known = self.authority.as_ref().map_or(Version(0), |known| known.publication.version);
+                    out.errands.push((Errand::Read { id, known }, Request::ReadSlice(name)));
                 }
                 Effect::Confirm { id, pod } => {
                     let (name, uid) = (pod.name().to_owned(), pod.uid().to_owned());
@@ -283,6 +284,7 @@ impl Managed {
                 }
                 Effect::Mirror { id, mirror } => {
                     self.service.mirror = Some(Box::new(mirror));
+                    self.service.is_mirror_old = false;
                     self.service.mirror_order = Some(id);
                     self.service.is_due = true;
                 }
@@ -323,7 +325,7 @@ impl Managed {
     ) {
         match errand {
             Errand::Publish { id, creates } => self.published(id, creates, result, cx, out),
-            Errand::Read { id } => self.read(id, result, cx, out),
+            Errand::Read { id, known } => self.read(id, known, result, cx, out),
             // The driver has taken note of the pod by now: it may concern other Services as well.
             Errand::Confirm { id, uid, .. } => out.events.push(match &result {
                 Err(failure) if failure.kind != Kind::NotFound => Event::ConfirmFailed { id },

@@ -261,4 +261,9 @@ pub enum Outcome {
     },
     /// It was dropped before it was sent.
     Superseded,
+    /// It was not sent: the leader Service, read before it, tells of a term at least as high, which we did not know.
+    Behind {
+        /// That term.
+        epoch: Epoch,
+    },
 }

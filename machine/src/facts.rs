@@ -51,7 +51,7 @@ pub(crate) struct Learned {
     /// Everything is to be decided afresh.
     pub(crate) begins: bool,
     pub(crate) sight: Sight,
-    /// A member that left in this step.
+    /// A member that left in this step, or was found to have left.
     pub(crate) departed: Option<(Pod, Departure)>,
     /// A member whose preference was confirmed in this step.
     pub(crate) confirmed: Option<Pod>,
@@ -206,7 +206,7 @@ impl Facts {
             }
             Event::ReadFailed { id } => self.read_failed(at, *id),
             Event::Confirmed { id, member, exists } => {
-                learned.confirmed = self.confirmed(at, *id, member.as_ref(), *exists);
+                learned.confirmed = self.confirmed(at, *id, member.as_ref(), *exists, &mut learned.departed);
             }
             Event::ConfirmFailed { id } => self.confirm_failed(at, *id),
             Event::Mirrored { id } => self.mirrored(*id, None),

@@ -114,7 +114,8 @@
 //!
 //! The line can only end with the slice itself: deleted, or restored from a backup. After a deletion, the next
 //! term starts at the clock, because nobody may be left who knows all epochs. That alone takes a clock that is
-//! ahead of them.
+//! ahead of them; and not even that while the leader Service stands, which mirrors the last epoch: over a slice that
+//! shows none it is read first.
 //!
 //! `tests/model` explores this exhaustively for a few replicas, pods and faults, without any Lease.
 

@@ -112,6 +112,18 @@ impl<'a> Call<'a> {
         Err(kube::Error::Api(Box::new(status)))
     }
 
+    /// As [`Self::get`]; none if there is no such object.
+    pub(super) async fn find<K: Resource<DynamicType = ()>, R: DeserializeOwned>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<R>, kube::Error> {
+        match self.get::<K, R>(name).await {
+            Ok(found) => Ok(Some(found)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) async fn get<K: Resource<DynamicType = ()>, R: DeserializeOwned>(
         &mut self,
         name: &str,

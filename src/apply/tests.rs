@@ -246,6 +246,32 @@ async fn a_dry_run_reads_and_writes_nothing() {
     assert_eq!(server.asked().len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn i3_a_term_over_a_slice_without_an_epoch_is_not_written_if_the_leader_service_tells_of_a_later_one() {
+    for (mirrored, is_written) in [(None, true), (Some("41"), true), (Some("42"), false), (Some("43"), false)]
+    {
+        let server = Server::new(move |uri| match mirrored {
+            _ if uri.contains("slices") => Script::json(200, &slice_as_read()),
+            None => Script::json(404, &json!({ "code": 404, "reason": "NotFound" })),
+            Some(epoch) => {
+                Script::json(200, &json!({ "metadata": { "annotations": { "zen-lead.io/epoch": epoch } } }))
+            }
+        });
+        let mut apply = server.apply(4);
+        let Request::ReplaceSlice(slice) = publication() else { unreachable!("that is what publishes") };
+        let (leader_service, at) = ("orders-leader".to_owned(), Timestamp::from_secs(50));
+        apply.submit(order(0, Request::ResumeTerms { slice, epoch: Epoch(42), leader_service, at }));
+        let result = apply.answer().await.result;
+        assert_eq!(result.is_ok(), is_written, "{mirrored:?}");
+        let is_put = |(method, ..): &Asked| *method == Method::PUT;
+        assert_eq!(server.asked().iter().filter(|asked| is_put(asked)).count(), usize::from(is_written));
+        if let Err(failure) = result {
+            let epoch = Epoch(mirrored.and_then(|epoch| epoch.parse().ok()).unwrap_or_default());
+            assert_eq!(failure.outcome(), machine::Outcome::Behind { epoch });
+        }
+    }
+}
+
 // --- the scripted server ---
 
 /// What the server does with a request.

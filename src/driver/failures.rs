@@ -33,7 +33,7 @@ impl Failures {
         let outcome = failure.category();
         let whose = match (&failure.kind, service) {
             // The object has changed; whoever asked looks again.
-            (Kind::NotFound | Kind::Conflict | Kind::Exists | Kind::Superseded, _) => {
+            (Kind::NotFound | Kind::Conflict | Kind::Exists | Kind::Superseded | Kind::Behind(_), _) => {
                 return debug!(namespace, service, outcome, "{what} failed: {failure}");
             }
             (Kind::Refused { .. }, Some(service)) => format!("{namespace}/{service}"),

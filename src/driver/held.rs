@@ -126,6 +126,9 @@ impl Driver {
             self.with(&key, |managed, _, out| {
                 let event = if is_held { Event::LeaseHeld } else { Event::LeaseLost };
                 out.events.extend(managed.is_synced().then_some(event));
+                if !is_held {
+                    managed.outdate_mirror();
+                }
                 managed.reconsider();
             });
         }

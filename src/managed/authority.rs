@@ -46,17 +46,25 @@ impl Managed {
                 self.journal.writes(id);
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
-                let request =
-                    if creates { Request::CreateSlice(slice) } else { Request::ReplaceSlice(slice) };
+                let shows_none = known.is_some_and(|known| known.publication.epoch.is_none());
+                let request = match wanted.epoch.filter(|_| shows_none && wanted.leader.is_some()) {
+                    _ if creates => Request::CreateSlice(slice),
+                    Some(epoch) => {
+                        let leader_service = self.leader_service.to_string();
+                        Request::ResumeTerms { slice, epoch, leader_service, at: cx.at }
+                    }
+                    None => Request::ReplaceSlice(slice),
+                };
                 out.errands.push((Errand::Publish { id, creates }, request));
             }
         }
     }
 
-    /// The answer to the election's read.
+    /// The answer to the election's read, which was ordered when the slice was known in the version `known`.
     pub(super) fn read(
         &mut self,
         id: OrderId,
+        known: Version,
         result: Result<Reply, Failure>,
         cx: &Surroundings<'_>,
         out: &mut Outcome,
@@ -64,6 +72,11 @@ impl Managed {
         match result {
             Ok(Reply::Slice(slice)) => {
                 let (claim, observed) = self.look_at(&slice, self.first_family(), cx);
+                // A read is consistent: the store was restored to a time before a write of ours that no watch has shown
+                // us, so that none will tell us.
+                if observed.publication.version < known {
+                    self.authority = None;
+                }
                 self.authority_seen(&slice, claim, observed, Some(id), cx, out);
             }
             Err(failure) if failure.kind == Kind::NotFound => {
@@ -106,6 +119,9 @@ impl Managed {
             Err(failure) => {
                 if !creates && failure.kind == Kind::NotFound {
                     self.authority = None;
+                }
+                if let Kind::Behind(epoch) = failure.kind {
+                    self.count(Some(epoch));
                 }
                 out.events.push(Event::PublishFailed { id, outcome: failure.outcome() });
             }
@@ -153,6 +169,11 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
+        // What a watch that is behind shows of the one before ours, another's perhaps, is no news.
+        let is_behind = |known: &Observed| known.publication.version > observed.publication.version;
+        if read.is_none() && self.authority.as_ref().is_some_and(is_behind) {
+            return;
+        }
         let is_newer = self.is_newer(&observed);
         // Also of one that has to go: with it goes the record of its terms.
         if !matches!(claim, Claim::Foreign(_)) {

@@ -17,8 +17,8 @@ use crate::world::Pods;
 pub(crate) enum Errand {
     /// The election's write of the authority slice.
     Publish { id: OrderId, creates: bool },
-    /// The election's read of the authority slice.
-    Read { id: OrderId },
+    /// The election's read of the authority slice, which was known in this version.
+    Read { id: OrderId, known: Version },
     /// The election's read of a pod.
     Confirm { id: OrderId, name: String, uid: String },
     /// The election's removal of what we own.
@@ -52,7 +52,7 @@ impl Errand {
     pub(crate) const fn call(&self) -> Option<(OrderId, Purpose)> {
         match self {
             Self::Publish { id, .. } => Some((*id, Purpose::Publish)),
-            Self::Read { id } => Some((*id, Purpose::Read)),
+            Self::Read { id, .. } => Some((*id, Purpose::Read)),
             Self::Confirm { id, .. } => Some((*id, Purpose::Confirm)),
             _ => None,
         }

@@ -19,6 +19,8 @@ pub(super) struct LeaderService {
     pub(super) observed: Option<Seen>,
     pub(super) obstruction: Option<Arc<str>>,
     pub(super) mirror: Option<Box<Mirror>>,
+    /// It was ordered before another replica acted first, which may have mirrored more since.
+    pub(super) is_mirror_old: bool,
     pub(super) mirror_order: Option<OrderId>,
     pub(super) former_ips: Vec<IpAddr>,
     /// Something changed that it may have to follow.
@@ -63,6 +65,11 @@ impl LeaderService {
 }
 
 impl Managed {
+    /// Another replica acts first now, and mirrors what it sees.
+    pub(crate) fn outdate_mirror(&mut self) {
+        self.service.is_mirror_old = true;
+    }
+
     pub(super) fn tend_service(&mut self, cx: &Surroundings<'_>, out: &mut Outcome) {
         let service = &self.service;
         if !service.is_due || service.open || service.obstruction.is_some() || !service.pace.is_over(cx.at) {
@@ -72,7 +79,10 @@ impl Managed {
         let place = self.place(cx.identity);
         // What was to be mirrored when this replica acted first would undo what the one that does has mirrored since.
         let mirror = self.service.mirror.as_deref().filter(|_| cx.acts_first);
-        let (errand, request) = match self.service.read() {
+        let known = self.service.read();
+        let mirrored = known.as_ref().and_then(|known| service::remembered(known, cx.at).epoch);
+        let mirror = mirror.filter(|mirror| !self.service.is_mirror_old || mirror.epoch >= mirrored);
+        let (errand, request) = match known {
             None => {
                 let unknown =
                     Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None };
@@ -197,6 +207,14 @@ impl Managed {
                     self.service.former_ips.clear();
                 }
                 self.service.pace.fail(cx.at);
+                if failure.kind == Kind::Conflict && self.service.pace.is_repeated() {
+                    // The watch shows nothing newer: the store was restored to a time before a write of ours that no watch
+                    // has shown, so that none will tell. A read does.
+                    self.service.distrust();
+                    self.service.open = true;
+                    out.errands
+                        .push((Errand::FindService, Request::ReadService(self.leader_service.to_string())));
+                }
                 if matches!(failure.kind, Kind::NotFound | Kind::Conflict | Kind::Superseded) {
                     // The watch shows what became of it.
                 } else {

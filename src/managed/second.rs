@@ -120,6 +120,12 @@ impl Managed {
             Ok(_) => self.second.pace.rest(),
             Err(failure) => {
                 self.second.pace.fail(cx.at);
+                // After a restore it may be older than we know by our own writes, and no watch tells: what is read is true.
+                if failure.kind == Kind::Conflict
+                    && let Some(known) = self.second.observed.as_deref_mut()
+                {
+                    known.publication.version = super::DISTRUSTED;
+                }
                 if failure.kind == Kind::NotFound {
                     self.second.observed = None;
                 }

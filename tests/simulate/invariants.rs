@@ -1,19 +1,28 @@
 //! What must always hold, checked against everything that was ever committed, and how it must all end.
 //!
 //! The names are those of the design: I1 one endpoint, I2 it was fit, I3 epochs, I4 no write without the version it was
-//! decided on, I5 nobody unfit stays while somebody can follow, I7 and I8 it settles and is then silent, I13 nobody else's objects.
+//! decided on, I5 nobody unfit stays while somebody can follow, I6 nobody empties a slice while somebody can lead, I7 and
+//! I8 it settles and is then silent, I9 causes are true, I10 nothing is decided on what is older than one's own writes,
+//! I11 after an outage it goes on at once, I12 the second slice shows the leader of the
+//! first, I13 nobody else's objects, I15 no address that is another pod's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 use serde_json::Value;
 
+use crate::asks::Asks;
+use crate::net::Link;
+use crate::notices::Notices;
 use crate::server::Ask;
 use crate::store::{Commit, Resource, SHOP, Store, Writer};
-use crate::time::{Moment, now, unix};
+use crate::terms::{EPOCH, Terms, epoch_of};
+use crate::time::{Moment, now};
 
-const EPOCH: &str = "zen-lead.io/epoch";
 const LEADER_UID: &str = "zen-lead.io/leader-pod-uid";
+
+const INSTANCE: &str = "zen-lead.io/instance";
+const OURS: &str = "system/zen-lead";
 
 /// Whoever has been fit for so long is eligible, whatever the settings.
 const ELIGIBLE_AFTER: Moment = 3_000;
@@ -24,18 +33,6 @@ const UNFIT_AT_MOST: Moment = 4_000;
 
 /// A pod and its address.
 type Reached = (String, String);
-
-/// The terms of one Service, as our own writes have told them.
-#[derive(Default)]
-struct Terms {
-    highest: u64,
-    leaders: BTreeMap<u64, String>,
-    /// The slice's epoch as it is, and who wrote it last.
-    last_seen: u64,
-    last_writer: Writer,
-    has_slice: bool,
-    has_service: bool,
-}
 
 /// Looks at everything that is asked and committed.
 #[derive(Default)]
@@ -54,9 +51,26 @@ pub(crate) struct Judge {
     made: BTreeMap<String, u64>,
     /// Since when each Service that there is has opted in, by its UID.
     opted_in: BTreeMap<String, u64>,
+    /// Since when each slice has shown an address that is not its pod's.
+    stray_since: BTreeMap<String, Moment>,
+    /// The terms that every authority slice has ever shown.
+    led: BTreeSet<(String, Option<u64>, Option<String>)>,
+    /// There is one replica only.
+    is_alone: bool,
+    /// The store has gone back at some time.
+    is_restored: bool,
+    pub(crate) notices: Notices,
+    pub(crate) asks: Asks,
+    /// Everything is in order from then on.
+    pub(crate) calm: Moment,
 }
 
 impl Judge {
+    /// Takes note of what is wrong, if anything is.
+    pub(crate) fn expect(&mut self, result: Result<(), String>) {
+        self.violations.extend(result.err());
+    }
+
     fn check(&mut self, holds: bool, invariant: &str, what: impl FnOnce() -> String) {
         if !holds {
             self.violations.push(format!("{invariant}: {}", what()));
@@ -81,24 +95,71 @@ impl Judge {
         while let Some(commit) = store.log.get(self.seen).cloned() {
             self.seen += 1;
             if commit.resource == Resource::Pods {
+                self.notices.pod(&commit);
                 self.pod(&commit);
             }
             if let Writer::Replica(_) = commit.writer {
-                self.written(&commit);
+                self.written(&commit, store);
             }
             self.remember(&commit);
         }
     }
 
-    /// Looks at how it is now. Everything has been in order since `calm`.
-    pub(crate) fn look(&mut self, store: &Store, calm: Moment) {
+    /// The store has gone back: what was known of what is no more is forgotten.
+    pub(crate) fn restored(&mut self, store: &Store) {
+        self.asks.restored();
+        self.notices.restored();
+        self.is_restored = true;
+        self.terms.clear();
+        self.fit_since.clear();
+        self.opted_in.retain(|_, version| *version <= store.version);
+        self.made.retain(|_, version| *version <= store.version);
+        for ((resource, _, name), object) in &store.objects {
+            let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+            match resource {
+                Resource::Pods if is_fit(object) => {
+                    self.fit_since.insert(uid, now());
+                }
+                Resource::Services | Resource::Slices => {
+                    self.terms.entry(name.clone()).or_default().stands(*resource, object);
+                    if is_source(object) && *resource == Resource::Services {
+                        if is_enabled(object) {
+                            self.opted_in.entry(uid).or_insert(store.version);
+                        } else {
+                            self.opted_in.remove(&uid);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks at how it is now.
+    pub(crate) fn look(&mut self, store: &Store, links: &[Link]) {
+        self.is_alone = links.len() == 1;
+        // A replica that begins needs a moment for its lists.
+        if links.iter().all(|link| link.is_down) {
+            self.calm = self.calm.max(now() + 1_000);
+        }
+        let result = self.asks.look(store, links);
+        self.expect(result);
         for service in store.all(Resource::Services).filter(|service| is_source(service)) {
             let name = service["metadata"]["name"].as_str().unwrap_or_default();
-            if !self.is_unfit(store, name) {
+            if has_stray(store, name) && is_enabled(service) {
+                let since = *self.stray_since.entry(name.to_owned()).or_insert_with(now);
+                let is_brief = now() <= since.max(self.calm) + UNFIT_AT_MOST;
+                self.check(is_brief, "I15", || {
+                    format!("{name} shows since {since} ms an address that is not its pod's, at {} ms", now())
+                });
+            } else {
+                self.stray_since.remove(name);
+            }
+            if is_paused(service) || !self.is_unfit(store, name) {
                 self.unfit_since.remove(name);
                 continue;
             }
-            let since = (*self.unfit_since.entry(name.to_owned()).or_insert_with(now)).max(calm);
+            let since = (*self.unfit_since.entry(name.to_owned()).or_insert_with(now)).max(self.calm);
             let is_brief = now() <= since + UNFIT_AT_MOST;
             self.check(is_brief, "I5", || {
                 format!("{name} has had an unfit leader since {since} ms, at {} ms", now())
@@ -109,11 +170,17 @@ impl Judge {
     /// Whether the leader is unfit although somebody is eligible.
     fn is_unfit(&self, store: &Store, name: &str) -> bool {
         let Some(slice) = store.get(Resource::Slices, SHOP, &format!("{name}-leader")) else { return false };
+        !is_others(slice)
+            && !ready_endpoints(slice).is_subset(&fit_members(store, name))
+            && self.is_anybody_eligible(store, name)
+    }
+
+    /// Whether somebody has been fit for so long that every replica takes them for eligible.
+    fn is_anybody_eligible(&self, store: &Store, name: &str) -> bool {
         let is_eligible =
             |uid: &str| self.fit_since.get(uid).is_some_and(|since| since + ELIGIBLE_AFTER <= now());
         let mut members = store.all(Resource::Pods).filter(|pod| pod["metadata"]["labels"]["app"] == name);
-        !ready_endpoints(slice).is_subset(&fit_members(store, name))
-            && members.any(|pod| pod["metadata"]["uid"].as_str().is_some_and(is_eligible) && is_fit(pod))
+        members.any(|pod| pod["metadata"]["uid"].as_str().is_some_and(is_eligible) && is_fit(pod))
     }
 
     fn pod(&mut self, commit: &Commit) {
@@ -125,7 +192,7 @@ impl Judge {
             self.fit_since.remove(&uid);
         }
         let Some(pod) = commit.after.as_deref() else { return };
-        if let Some(reached) = reached(pod) {
+        for reached in all_reached(pod) {
             if is_fit(pod) {
                 self.ever_fit.insert(reached.clone());
             }
@@ -134,14 +201,19 @@ impl Judge {
     }
 
     /// What a replica has changed.
-    fn written(&mut self, commit: &Commit) {
+    fn written(&mut self, commit: &Commit, store: &Store) {
         let Commit { resource, name, version, .. } = commit;
         let is_made_by_us = match resource {
-            Resource::Services | Resource::Slices => name.ends_with("-leader"),
+            Resource::Services | Resource::Slices => {
+                name.ends_with("-leader") || name.ends_with("-leader-ipv6")
+            }
             Resource::Events | Resource::Leases => true,
             Resource::Pods => false,
         };
         self.check(is_made_by_us, "I13", || format!("{resource:?} {name} was changed, in version {version}"));
+        let instance = &commit.before.as_deref().unwrap_or(&Value::Null)["metadata"]["annotations"][INSTANCE];
+        let is_others = instance.as_str().is_some_and(|instance| instance != OURS);
+        self.check(!is_others, "I13", || format!("{name}, of {instance}, was changed in version {version}"));
         if let (None, Some(deleted)) = (&commit.after, commit.before.as_deref()) {
             let made = self.made.get(deleted["metadata"]["uid"].as_str().unwrap_or_default());
             let owner = deleted["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
@@ -151,10 +223,22 @@ impl Judge {
                 format!("{resource:?} {name}, made for {owner} as it is, was deleted in version {version}")
             });
         }
+        if let (Resource::Services, Some(before), Some(after)) = (resource, &commit.before, &commit.after) {
+            let (before, after) = (epoch_of(before), epoch_of(after));
+            // Two may hold the Lease for a while, of whom one knows less, and mirrors it.
+            self.check(self.is_restored || !self.is_alone || after >= before, "I3", || {
+                format!("{name} mirrors {after:?} after {before:?}, since version {version}")
+            });
+        }
         if *resource == Resource::Slices
             && let Some(slice) = commit.after.as_deref()
         {
             self.published(commit, slice);
+            self.emptied(commit, slice, store);
+        }
+        if let (Resource::Events, Some(notice)) = (resource, commit.after.as_deref()) {
+            let result = self.notices.told(notice);
+            self.expect(result);
         }
     }
 
@@ -180,27 +264,36 @@ impl Judge {
                 format!("{recorded:?} is recorded for {uid} in {}", place())
             });
         }
-        // What a replica that lags writes for a Service that is gone ends together with its slice, unseen by the next.
-        let owner = slice["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
-        if !self.opted_in.contains_key(owner) {
+        let Some(epoch) = epoch_of(slice) else { return };
+        if let Some(authority) = name.strip_suffix("-ipv6") {
+            let told = endpoints.first().is_none() || self.led.contains(&term(authority, slice));
+            self.check(told, "I12", || {
+                format!("{recorded:?} does not lead in epoch {epoch}, yet in {}", place())
+            });
             return;
         }
-        let terms = self.terms.entry(name.clone()).or_default();
-        // Somebody took the newest epoch out of the slice, or the slice with it, which is then made anew without one: a
-        // replica that did not see it there cannot know it, for the mirror, which may be late as well, is read only when
-        // an election begins.
-        if let Writer::World = terms.last_writer {
-            let left = terms.last_seen;
-            terms.highest = terms.highest.min(left);
-            terms.leaders.retain(|epoch, _| *epoch < left);
+        if commit.before.as_deref().and_then(epoch_of) != Some(epoch) {
+            let owner = slice["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
+            self.notices.begun(owner, epoch);
         }
-        let Some(epoch) = epoch_of(slice) else { return };
-        let highest = terms.highest;
-        terms.highest = highest.max(epoch);
-        let leads = recorded.map(|uid| terms.leaders.entry(epoch).or_insert_with(|| uid.to_owned()).clone());
-        self.check(epoch >= highest, "I3", || format!("epoch {epoch} after {highest} in {}", place()));
-        let is_one = leads.as_deref() == recorded;
-        self.check(is_one, "I3", || format!("{recorded:?} has {leads:?}'s epoch {epoch} in {}", place()));
+        if let Err(what) = self.terms.entry(name.clone()).or_default().published(epoch, recorded) {
+            self.check(false, "I3", || format!("{what} in {}", place()));
+        }
+    }
+
+    /// Nobody is left in a slice while somebody could be. Where trouble makes a view old, emptying may have been right.
+    fn emptied(&mut self, commit: &Commit, slice: &Value, store: &Store) {
+        let is_empty = |slice: &Value| slice["endpoints"].as_array().is_none_or(Vec::is_empty);
+        let was_empty = commit.before.as_deref().is_none_or(is_empty);
+        let name = commit.name.trim_end_matches("-leader");
+        let source = store.get(Resource::Services, SHOP, name);
+        let chooses = source.is_some_and(|source| is_enabled(source) && !is_paused(source));
+        let is_right = was_empty
+            || !is_empty(slice)
+            || !chooses
+            || now() <= self.calm
+            || !self.is_anybody_eligible(store, name);
+        self.check(is_right, "I6", || format!("{} was emptied in version {}", commit.name, commit.version));
     }
 
     /// Takes note of what was made, of who opts in, and of where the newest epoch is to be read.
@@ -208,29 +301,19 @@ impl Judge {
         let object = commit.after.as_deref().or(commit.before.as_deref()).unwrap_or(&Value::Null);
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         if commit.resource == Resource::Services && is_source(object) {
-            let is_in = |object: &Value| object["metadata"]["annotations"]["zen-lead.io/enabled"] == "true";
-            if commit.after.as_deref().is_some_and(is_in) {
+            self.notices.source(object);
+            if commit.after.as_deref().is_some_and(is_enabled) {
                 self.opted_in.entry(uid.clone()).or_insert(commit.version);
             } else {
                 self.opted_in.remove(&uid);
             }
         }
         self.made.entry(uid).or_insert(commit.version);
-        let terms = self.terms.entry(commit.name.clone()).or_default();
-        let epoch = commit.after.as_deref().and_then(epoch_of).unwrap_or_default();
-        match commit.resource {
-            Resource::Slices => {
-                (terms.last_seen, terms.last_writer) = (epoch, commit.writer);
-                terms.has_slice = commit.after.is_some();
-            }
-            Resource::Services => terms.has_service = commit.after.is_some(),
-            Resource::Pods | Resource::Events | Resource::Leases => {}
+        if let (Resource::Slices, Some(slice)) = (commit.resource, &commit.after) {
+            self.led.insert(term(&commit.name, slice));
         }
-        // Nothing but the clock is left to tell a replica that begins then how far it was.
-        if !terms.has_slice && !terms.has_service {
-            let clock = unix(commit.at);
-            terms.highest = terms.highest.min(clock);
-            terms.leaders.retain(|epoch, _| *epoch < clock);
+        if let Resource::Slices | Resource::Services = commit.resource {
+            self.terms.entry(commit.name.clone()).or_default().changed(commit);
         }
     }
 
@@ -243,6 +326,14 @@ impl Judge {
             if let Err(what) = settled(store, name, &source) {
                 self.violations.push(format!("I7: {name} has not settled: {what}"));
             }
+            // What nothing has troubled is told, and not only told once.
+            let slice = store.get(Resource::Slices, SHOP, &format!("{name}-leader"));
+            let term = slice.filter(|slice| self.calm == 0 && !ready_endpoints(slice).is_empty());
+            if let Some(epoch) = term.and_then(|slice| epoch_of(slice)) {
+                let uid = source["metadata"]["uid"].as_str().unwrap_or_default();
+                let is_told = self.notices.has_told(uid, &epoch.to_string());
+                self.check(is_told, "notices", || format!("nobody tells of {name}'s term {epoch}"));
+            }
         }
     }
 }
@@ -251,6 +342,9 @@ fn settled(store: &Store, name: &str, source: &Value) -> Result<(), String> {
     let leader_name = format!("{name}-leader");
     let service = store.get(Resource::Services, SHOP, &leader_name);
     let slice = store.get(Resource::Slices, SHOP, &leader_name);
+    if slice.is_some_and(|slice| is_others(slice)) {
+        return Ok(());
+    }
     if source["metadata"]["annotations"]["zen-lead.io/enabled"] != "true" {
         return if service.is_none() && slice.is_none() {
             Ok(())
@@ -262,6 +356,19 @@ fn settled(store: &Store, name: &str, source: &Value) -> Result<(), String> {
         return Err("there is no slice or Service".into());
     };
     let (fit, ready) = (fit_members(store, name), ready_endpoints(slice));
+    // Nobody chooses then.
+    if is_paused(source) {
+        return Ok(());
+    }
+    if source["spec"]["ipFamilies"][1] == "IPv6" {
+        let second = store.get(Resource::Slices, SHOP, &format!("{leader_name}-ipv6"));
+        let second = second.map(|slice| ready_endpoints(slice)).unwrap_or_default();
+        let leaders =
+            |ready: &BTreeSet<Reached>| ready.iter().map(|(uid, _)| uid.clone()).collect::<Vec<_>>();
+        if leaders(&second) != leaders(&ready) {
+            return Err(format!("of the second family {second:?} is ready, {ready:?} of the first"));
+        }
+    }
     if ready.len() != fit.len().min(1) || !ready.is_subset(&fit) {
         return Err(format!("fit are {fit:?}, ready are {ready:?}"));
     }
@@ -291,8 +398,40 @@ fn ready_endpoints(slice: &Value) -> BTreeSet<Reached> {
     ready.map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0]))).collect()
 }
 
-fn epoch_of(object: &Value) -> Option<u64> {
-    object["metadata"]["annotations"][EPOCH].as_str()?.parse().ok()
+/// Whether a slice shows an address that is not that of the pod it names.
+fn has_stray(store: &Store, name: &str) -> bool {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all: BTreeSet<_> = store.all(Resource::Pods).flat_map(|pod| all_reached(pod)).collect();
+    let slices =
+        ["", "-ipv6"].map(|suffix| store.get(Resource::Slices, SHOP, &format!("{name}-leader{suffix}")));
+    let shown = slices
+        .into_iter()
+        .flatten()
+        .filter(|slice| !is_others(slice))
+        .flat_map(|slice| slice["endpoints"].as_array())
+        .flatten();
+    shown
+        .map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0])))
+        .any(|shown| !all.contains(&shown))
+}
+
+/// What a slice of this authority's says of the term.
+fn term(authority: &str, slice: &Value) -> (String, Option<u64>, Option<String>) {
+    let leader = slice["metadata"]["annotations"][LEADER_UID].as_str().map(str::to_owned);
+    (authority.to_owned(), epoch_of(slice), leader)
+}
+
+/// Whether another installation claims it: that is left alone.
+fn is_others(slice: &Value) -> bool {
+    slice["metadata"]["annotations"][INSTANCE].as_str().is_some_and(|instance| instance != OURS)
+}
+
+fn is_enabled(source: &Value) -> bool {
+    source["metadata"]["annotations"]["zen-lead.io/enabled"] == "true"
+}
+
+fn is_paused(source: &Value) -> bool {
+    source["metadata"]["annotations"]["zen-lead.io/paused"] == "true"
 }
 
 fn is_source(service: &Value) -> bool {
@@ -304,6 +443,13 @@ fn is_fit(pod: &Value) -> bool {
     let is_excluded = pod["metadata"]["annotations"]["zen-lead.io/never-lead"] == "true";
     let is_ready = pod["status"]["conditions"][0]["status"] == "True";
     is_ready && !is_excluded && pod["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// A pod by each of its addresses.
+fn all_reached(pod: &Value) -> Vec<Reached> {
+    let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+    let addresses = pod["status"]["podIPs"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+    addresses.filter_map(|address| Some((uid.to_owned(), address["ip"].as_str()?.to_owned()))).collect()
 }
 
 fn reached(pod: &Value) -> Option<Reached> {

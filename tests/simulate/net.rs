@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use tower::{BoxError, service_fn};
 use zen_lead::dice::Dice;
 
+use crate::asks::Acknowledged;
 use crate::invariants::Judge;
 use crate::sabotage::{Sabotage, Saboteur};
 use crate::server::{Ask, answer};
@@ -28,7 +29,7 @@ use crate::watch;
 /// What can be wrong with requests, while it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// Answered by this, and not done: 429 with Retry-After, 500, 503.
+    /// Answered by this, and not done: 403, 410 for pages, 422 for writes, 429 with Retry-After, 500, 503.
     Refused(u16),
     /// Lost on the way: not done, and never answered.
     Swallowed,
@@ -61,6 +62,8 @@ pub(crate) struct Link {
     pub(crate) spells: Vec<Spell>,
     /// Counts what ends watches.
     pub(crate) cuts: u64,
+    /// Nobody is at the other end.
+    pub(crate) is_down: bool,
     /// Counts its lives: requests of a former one are nobody's.
     pub(crate) life: u64,
 }
@@ -69,6 +72,14 @@ impl Link {
     /// When something that is ready now gets through.
     pub(crate) fn open_at(&self) -> Moment {
         self.stalled_until
+    }
+
+    /// Whether anything was wrong at that time or after.
+    pub(crate) fn has_trouble_since(&self, at: Moment) -> bool {
+        self.cut_until > at
+            || self.stalled_until > at
+            || self.spells.iter().any(|spell| spell.until > at)
+            || self.lags.iter().any(|(.., until)| *until > at)
     }
 
     /// By how much a watch is late.
@@ -84,8 +95,6 @@ pub(crate) struct State {
     pub(crate) links: Vec<Link>,
     pub(crate) judge: Judge,
     pub(crate) saboteur: Option<Saboteur>,
-    /// Everything is in order from then on.
-    pub(crate) calm: Moment,
     /// Requests answered and watch lines told.
     pub(crate) steps: u64,
     /// Writes of replicas, done or not, Leases aside.
@@ -99,14 +108,14 @@ pub(crate) struct Net {
     dice: Dice,
 }
 
-type Outcome = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+type Answered = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 impl Net {
     pub(crate) fn new(seed: u64, replicas: usize, sabotage: Option<Sabotage>) -> Self {
         let links = (0..replicas).map(|_| Link::default()).collect();
         let (store, judge) = (Store::default(), Judge::default());
         let saboteur = sabotage.map(Saboteur::new);
-        let state = State { store, links, judge, saboteur, calm: 0, steps: 0, writes: 0 };
+        let state = State { store, links, judge, saboteur, steps: 0, writes: 0 };
         Self { state: Arc::new(Mutex::new(state)), dice: Dice::seeded(seed) }
     }
 
@@ -122,32 +131,60 @@ impl Net {
         kube::Client::new(service, "system")
     }
 
-    async fn send(self, replica: usize, life: u64, request: Request<Body>) -> Outcome {
+    async fn send(self, replica: usize, life: u64, request: Request<Body>) -> Result<Answered, BoxError> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let Some(ask) = Ask::parse(&head, &body) else { return Ok(whole(Response::new(Bytes::from("{}")))) };
+        let asked = ask.clone();
+        let result = self.state().judge.asks.sent(replica, life, &ask);
+        self.state().judge.expect(result);
         let (told, answered) = oneshot::channel();
+        let net = self.clone();
         tokio::spawn(async move {
-            let outcome = self.carry(replica, life, ask).await;
+            let outcome = net.carry(replica, life, ask).await;
             // Nobody may wait for it any more.
             let _ = told.send(outcome);
         });
-        match answered.await {
-            Ok(outcome) => outcome,
-            Err(_) => pending().await,
+        let Ok(outcome) = answered.await else { return pending().await };
+        let State { store, judge, .. } = &mut *self.state();
+        match outcome {
+            Ok((response, done)) => {
+                // One of what a restore has undone says nothing.
+                let done = done.filter(|done| done.version <= store.version);
+                judge.asks.answered(replica, life, &asked, done);
+                Ok(response)
+            }
+            Err(error) => {
+                judge.asks.refused(replica, life, &asked, store);
+                Err(error)
+            }
         }
     }
 
-    async fn carry(&self, replica: usize, life: u64, ask: Ask) -> Outcome {
+    async fn carry(
+        &self,
+        replica: usize,
+        life: u64,
+        ask: Ask,
+    ) -> Result<(Answered, Option<Acknowledged>), BoxError> {
         self.on_the_way(replica).await;
         if self.is_cut(replica) {
             return Err("the connection is refused".into());
         }
         let trouble = self.trouble(replica);
         match trouble {
+            // Only pages expire, and only what is written is invalid.
+            Some(Trouble::Refused(410)) if !ask.is_continued() => {}
+            Some(Trouble::Refused(422)) if !ask.is_write() => {}
             Some(Trouble::Refused(code)) => {
-                let refusal = Refusal::new(code, "InternalError", "the server is in trouble");
-                return Ok(whole(answer(&Err(refusal))));
+                let reason = match code {
+                    403 => "Forbidden",
+                    410 => "Expired",
+                    422 => "Invalid",
+                    _ => "InternalError",
+                };
+                let refusal = Refusal::new(code, reason, "the server is in trouble");
+                return Ok((whole(answer(&Err(refusal))), None));
             }
             Some(Trouble::Swallowed) => return pending().await,
             Some(Trouble::Slow(millis)) => sleep(Duration::from_millis(millis)).await,
@@ -157,10 +194,10 @@ impl Net {
         if self.state().links[replica].life != life && self.dice.number().is_multiple_of(2) {
             return pending().await;
         }
-        let response = if ask.is_watch() {
-            watch::open(self, replica, &ask)
+        let (response, done) = if ask.is_watch() {
+            (watch::open(self, replica, &ask), None)
         } else {
-            whole(self.perform(replica, &ask))
+            self.perform(replica, &ask)
         };
         match trouble {
             Some(Trouble::Unanswered) if !ask.is_watch() => return pending().await,
@@ -168,7 +205,7 @@ impl Net {
             _ => {}
         }
         self.on_the_way(replica).await;
-        if self.is_cut(replica) { Err("the connection was reset".into()) } else { Ok(response) }
+        if self.is_cut(replica) { Err("the connection was reset".into()) } else { Ok((response, done)) }
     }
 
     /// Half a millisecond to three, and for as long as the link is stalled.
@@ -192,7 +229,7 @@ impl Net {
         struck.next().map(|spell| spell.trouble)
     }
 
-    fn perform(&self, replica: usize, ask: &Ask) -> Response<Bytes> {
+    fn perform(&self, replica: usize, ask: &Ask) -> (Answered, Option<Acknowledged>) {
         let mut state = self.state();
         let State { store, links, judge, saboteur, steps, writes, .. } = &mut *state;
         *steps += 1;
@@ -205,10 +242,11 @@ impl Net {
             result = saboteur.result((replica, links[replica].life), ask, result, store);
         }
         judge.catch_up(store);
-        answer(&result)
+        let done = result.as_ref().ok().and_then(|object| Acknowledged::of(ask, object));
+        (whole(answer(&result)), done)
     }
 }
 
-fn whole(response: Response<Bytes>) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
+fn whole(response: Response<Bytes>) -> Answered {
     response.map(|bytes| Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync())
 }

@@ -10,7 +10,7 @@ use crate::time::Moment;
 pub(crate) const EVENTFUL: Moment = 30_000;
 
 /// Kinds of happenings to choose from; those of pods come first.
-const ALL_KINDS: usize = 32;
+const ALL_KINDS: usize = 36;
 const KINDS_OF_PODS: usize = 11;
 
 /// Something that happens.
@@ -40,6 +40,10 @@ pub(crate) enum What {
     ShiftEpoch(usize, i64),
     /// Somebody takes all labels off the slice.
     StripLabels(usize),
+    /// Another installation takes the slice for its own.
+    Seize(usize),
+    /// The store goes back to how it was so many versions ago.
+    Restore(u64),
     /// Another program writes the slice as it thinks right.
     Overwrite(usize),
     /// A slice of somebody else's comes under the leader Service's name.
@@ -88,17 +92,26 @@ pub(crate) struct Plan {
     /// Of each Service.
     pub(crate) pods: usize,
     pub(crate) settings: Vec<usize>,
+    /// Pods and Services have addresses of both families.
+    pub(crate) is_dual: bool,
     pub(crate) happenings: Vec<Happening>,
 }
 
+/// Asks for a certain leader.
+pub(crate) const SWITCHOVER: &str = "zen-lead.io/switchover-to";
+
 /// Annotations of a Service, to be chosen from.
-pub(crate) const SETTINGS: [&[(&str, &str)]; 6] = [
+pub(crate) const SETTINGS: [&[(&str, &str)]; 9] = [
     &[],
     &[("zen-lead.io/failover-min-delay", "1s")],
     &[("zen-lead.io/min-ready-duration", "2s")],
     &[("zen-lead.io/failback", "immediate")],
     &[("zen-lead.io/failback", "3s"), ("zen-lead.io/strategy", "newest")],
     &[("zen-lead.io/failover-min-delay", "500ms"), ("zen-lead.io/failback", "immediate")],
+    &[("zen-lead.io/paused", "true")],
+    // The name of a pod follows its Service's.
+    &[(SWITCHOVER, "-1")],
+    &[(SWITCHOVER, "-0"), ("zen-lead.io/failover-min-delay", "1s")],
 ];
 
 impl What {
@@ -114,17 +127,20 @@ impl What {
             | Self::AddEndpoint(_)
             | Self::ShiftEpoch(..)
             | Self::StripLabels(_)
+            | Self::Seize(_)
             | Self::Overwrite(_) => contest,
+            // Three lists have to prove it, each after those before.
+            Self::Restore(_) => 10_000,
             Self::Ready(..)
             | Self::Terminate(_)
             | Self::Vanish(_)
             | Self::Appear(..)
             | Self::Select(..)
             | Self::Exclude(..)
-            | Self::Stray(_)
-            | Self::Settings(..) => 0,
+            | Self::Stray(_) => 0,
             // What began is not over at once.
             Self::OptIn(..)
+            | Self::Settings(..)
             | Self::Recreate(_)
             | Self::Crash(_)
             | Self::Stop(_)
@@ -150,7 +166,8 @@ impl Plan {
         let (replicas, services, pods) = (1 + roll(3), 1 + roll(3), 2 + roll(3));
         let (replicas, services) = (size.replicas.unwrap_or(replicas), size.services.unwrap_or(services));
         let settings = (0..services).map(|_| roll(SETTINGS.len())).collect();
-        let mut plan = Self { seed, replicas, services, pods, settings, happenings: Vec::new() };
+        let is_dual = roll(3) == 0;
+        let mut plan = Self { seed, replicas, services, pods, settings, is_dual, happenings: Vec::new() };
         // A few moments at which much happens find more than an even spread.
         let moments: Vec<Moment> = (0..2 + roll(5)).map(|_| 200 + roll(28_000) as u64).collect();
         // In a third of them only pods come and go, so that delays are to be seen that are nobody's fault.
@@ -159,6 +176,10 @@ impl Plan {
         for _ in 0..(5 + roll(30)) * services.div_ceil(3) {
             let at = moments[roll(moments.len())] + roll(400) as u64;
             plan.add(at, kinds, &roll);
+        }
+        // A restore beside other trouble is a trouble of its own.
+        if kinds == KINDS_OF_PODS && roll(4) == 0 {
+            plan.happenings.push(Happening { at: moments[0], what: What::Restore(1 + roll(40) as u64) });
         }
         plan.happenings.sort_by_key(|happening| happening.at);
         plan
@@ -215,7 +236,7 @@ impl Plan {
             26 => happen(0, What::Lag(replica, kind, [20, 300, 3_000][roll(3)], span)),
             27..30 => {
                 let troubles = [
-                    Trouble::Refused([429, 500, 503][roll(3)]),
+                    Trouble::Refused([403, 410, 422, 429, 500, 503][roll(6)]),
                     Trouble::Swallowed,
                     Trouble::Unanswered,
                     Trouble::Broken,
@@ -224,6 +245,15 @@ impl Plan {
                 happen(0, What::Fail(replica, troubles[roll(5)], [20, 60, 100][roll(3)], span));
             }
             30 => happen(0, What::Outage(span)),
+            31 => (0..20).for_each(|n| happen(n * 130, What::Overwrite(service))),
+            32 | 33 => {
+                happen(0, What::Seize(service));
+                happen(span, What::DeleteSlice(service));
+            }
+            34 => {
+                happen(0, What::Settings(service, 6));
+                happen(span, What::Settings(service, roll(6)));
+            }
             _ => {
                 happen(0, What::Compact);
                 happen(1, What::Cut(replica, 50));

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::store::{Answer, Refusal, Resource, Store, Writer};
 
+/// Objects in a page of a list, whatever more is asked for: few, so that there are several.
+const PAGE: usize = 4;
+
 /// A request as the store understands it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -48,8 +51,18 @@ impl Ask {
         self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// The name of the object that it is about.
+    pub(crate) fn object(&self) -> &str {
+        self.name.as_deref().or_else(|| self.body["metadata"]["name"].as_str()).unwrap_or_default()
+    }
+
     pub(crate) fn is_watch(&self) -> bool {
         self.parameter("watch").is_some_and(|value| value == "true" || value == "1")
+    }
+
+    /// Whether it asks for a further page of a list.
+    pub(crate) fn is_continued(&self) -> bool {
+        self.parameter("continue").is_some()
     }
 
     pub(crate) fn is_write(&self) -> bool {
@@ -76,7 +89,7 @@ impl Ask {
         let Some(name) = self.name.as_deref() else {
             return match self.method {
                 Method::POST => store.create(writer, self.resource, namespace, self.body.clone()),
-                _ => Ok(Arc::new(self.list(store))),
+                _ => self.list(store),
             };
         };
         match self.method {
@@ -90,20 +103,33 @@ impl Ask {
         }
     }
 
-    /// A list is a consistent read. All that the simulation has fits into one page.
-    fn list(&self, store: &Store) -> Value {
-        let is_asked_for =
-            |object: &&Arc<Value>| self.covers(object["metadata"]["namespace"].as_str().unwrap_or_default());
-        let objects = store.all(self.resource).filter(is_asked_for).filter(|object| self.selects(object));
-        let limit = self.parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
-        let items: Vec<_> = objects.map(|object| (**object).clone()).collect();
-        assert!(
-            items.len() <= limit || limit == 1,
-            "a list of {} objects needs pages, which there are none",
-            items.len()
-        );
-        let version = store.version.to_string();
-        json!({ "metadata": { "resourceVersion": version }, "items": items.iter().take(limit).collect::<Vec<_>>() })
+    /// A list is a consistent read: all its pages are of the version of the first.
+    fn list(&self, store: &Store) -> Answer {
+        let (version, after) = match self.parameter("continue").and_then(|token| token.split_once('/')) {
+            Some((version, after)) => (version.parse().unwrap_or_default(), after),
+            None => (store.version, ""),
+        };
+        if version < store.compacted || version > store.version {
+            return Err(Refusal::new(410, "Expired", "the provided continue parameter is too old"));
+        }
+        let limit = self
+            .parameter("limit")
+            .and_then(|limit| limit.parse().ok())
+            .map_or(usize::MAX, |limit: usize| limit.min(PAGE));
+        let objects = store.at(version);
+        let mut asked_for = objects.iter().filter(|((resource, namespace, name), object)| {
+            *resource == self.resource
+                && self.covers(namespace)
+                && self.selects(object)
+                && name.as_str() > after
+        });
+        let page: Vec<_> = asked_for.by_ref().take(limit).collect();
+        let mut metadata = json!({ "resourceVersion": version.to_string() });
+        if let Some(((.., last), _)) = page.last().filter(|_| asked_for.next().is_some()) {
+            metadata["continue"] = json!(format!("{version}/{last}"));
+        }
+        let items: Vec<_> = page.iter().map(|(_, object)| object).collect();
+        Ok(Arc::new(json!({ "metadata": metadata, "items": items })))
     }
 }
 

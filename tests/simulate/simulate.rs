@@ -10,11 +10,13 @@
 //!                            `- world (pods, people)                         invariants -> shrink (a report)
 //! ```
 
+mod asks;
 mod cores;
 mod history;
 mod invariants;
 mod logs;
 mod net;
+mod notices;
 mod plan;
 mod progress;
 mod sabotage;
@@ -22,6 +24,7 @@ mod server;
 mod shrink;
 mod simulation;
 mod store;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -123,8 +123,8 @@ impl<'a> Simulation<'a> {
             loop {
                 sleep(LOOK_EVERY).await;
                 let mut state = net.state();
-                let State { store, judge, calm, .. } = &mut *state;
-                judge.look(store, *calm);
+                let State { store, judge, links, .. } = &mut *state;
+                judge.look(store, links);
             }
         });
         let begun = Instant::now();
@@ -178,16 +178,26 @@ impl<'a> Simulation<'a> {
     fn happen(&mut self, what: What) {
         let until = |span: Moment| now() + span;
         let trouble = what.trouble(CONTEST);
-        self.change(|state, _| state.calm = state.calm.max(until(trouble)));
+        if trouble > 0 {
+            self.change(|state, _| state.judge.calm = state.judge.calm.max(until(trouble)));
+        }
         match what {
             What::Crash(replica) => self.crash(replica),
             What::Start(replica) => self.start(replica),
             What::Stop(replica) => {
+                self.change(|state, _| state.links[replica].is_down = true);
                 let stop = self.replicas[replica].as_mut().and_then(|replica| replica.stop.take());
                 // It may have died meanwhile.
                 stop.map(|stop| stop.send(()));
             }
             What::Cut(replica, span) => self.cut(replica, until(span)),
+            What::Restore(_) => {
+                (0..self.plan.replicas).for_each(|replica| self.cut(replica, until(300)));
+                self.change(|state, plan| {
+                    world::act(&mut state.store, plan, what);
+                    state.judge.restored(&state.store);
+                });
+            }
             What::EndWatches(replica) => self.cut(replica, 0),
             What::Outage(span) => (0..self.plan.replicas).for_each(|replica| self.cut(replica, until(span))),
             What::Stall(replica, span) => {
@@ -216,6 +226,7 @@ impl<'a> Simulation<'a> {
             replica.task.abort();
         }
         self.change(|state, _| {
+            state.links[replica].is_down = true;
             state.links[replica].life += 1;
             state.links[replica].cuts += 1;
         });
@@ -229,6 +240,7 @@ impl<'a> Simulation<'a> {
         }
         // One that was told to stop and has not done so is killed, as Kubernetes does.
         self.crash(replica);
+        self.change(|state, _| state.links[replica].is_down = false);
         self.lives += 1;
         let mut args = arguments().clone();
         let identity = format!("replica-{replica}-{}", self.lives);

@@ -93,7 +93,7 @@ pub(crate) enum Told {
     Bookmark(u64, Moment),
 }
 
-type Place = (Resource, String, String);
+pub(crate) type Place = (Resource, String, String);
 
 /// All of it.
 #[derive(Default)]
@@ -103,6 +103,8 @@ pub(crate) struct Store {
     pub(crate) log: Vec<Arc<Commit>>,
     /// Watches from before this are refused.
     pub(crate) compacted: u64,
+    /// Where in the log the present line of versions begins: a restore begins another.
+    line: usize,
     pub(crate) watchers: Vec<(Resource, UnboundedSender<Told>)>,
     uids: u64,
     addresses: u8,
@@ -120,6 +122,35 @@ impl Store {
             .range(first..)
             .take_while(move |((kind, ..), _)| *kind == resource)
             .map(|(_, object)| object)
+    }
+
+    /// What was committed after this version, in the present line of versions.
+    pub(crate) fn since(&self, version: u64) -> impl Iterator<Item = &Arc<Commit>> {
+        self.log[self.line..].iter().filter(move |commit| commit.version > version)
+    }
+
+    /// All objects as they were at this version, which the present line of versions has.
+    pub(crate) fn at(&self, version: u64) -> BTreeMap<Place, Arc<Value>> {
+        let mut objects = self.objects.clone();
+        let later: Vec<_> = self.since(version).collect();
+        for commit in later.into_iter().rev() {
+            let place = (commit.resource, commit.namespace.clone(), commit.name.clone());
+            match &commit.before {
+                Some(before) => objects.insert(place, before.clone()),
+                None => objects.remove(&place),
+            };
+        }
+        objects
+    }
+
+    /// Goes back to how it all was `ago` versions ago, as from a backup: what was committed since is forgotten, its
+    /// versions come anew.
+    pub(crate) fn restore(&mut self, ago: u64) {
+        let oldest = self.log.get(self.line).map_or(self.version, |first| first.version);
+        let version = self.version.saturating_sub(ago).max(oldest);
+        self.objects = self.at(version);
+        (self.version, self.compacted, self.line) = (version, version, self.log.len());
+        self.watchers.clear();
     }
 
     pub(crate) fn create(
@@ -273,10 +304,12 @@ impl Store {
     /// What a Service gets that does not say otherwise.
     fn fill_in(&mut self, spec: &mut Value) {
         self.addresses += 1;
-        let address = format!("172.16.0.{}", self.addresses);
+        let is_dual = spec["ipFamilies"].as_array().is_some_and(|families| families.len() > 1);
+        let addresses = [format!("172.16.0.{}", self.addresses), format!("fd01::{:x}", self.addresses)];
+        let addresses = &addresses[..if is_dual { 2 } else { 1 }];
         let defaults = json!({
-            "type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ipFamilies": ["IPv4"],
-            "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
+            "type": "ClusterIP", "clusterIP": addresses[0], "clusterIPs": addresses, "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": if is_dual { "RequireDualStack" } else { "SingleStack" }, "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
         });
         let Value::Object(defaults) = defaults else { return };
         for (field, value) in defaults {

@@ -27,6 +27,8 @@ struct Watch {
     told: UnboundedReceiver<Told>,
     /// The link's cuts when it began.
     cuts: u64,
+    /// Nothing up to this version is told: a store that was restored comes to it again.
+    from: u64,
     ends: Instant,
 }
 
@@ -46,7 +48,7 @@ pub(crate) fn open(net: &Net, replica: usize, ask: &Ask) -> Response<UnsyncBoxBo
             let refusal = Refusal::new(410, "Expired", format!("too old resource version: {from}"));
             return line("ERROR", &status(&refusal)).map(whole);
         }
-        for commit in state.store.log.iter().filter(|commit| commit.version > from) {
+        for commit in state.store.since(from) {
             if commit.resource == ask.resource {
                 // The receiver is here.
                 let _ = sink.send(Told::Change(commit.clone()));
@@ -56,7 +58,7 @@ pub(crate) fn open(net: &Net, replica: usize, ask: &Ask) -> Response<UnsyncBoxBo
         state.links[replica].cuts
     };
     let ends = Instant::now() + Duration::from_secs(seconds);
-    let watch = Watch { net: net.clone(), replica, ask: ask.clone(), told, cuts, ends };
+    let watch = Watch { net: net.clone(), replica, ask: ask.clone(), told, cuts, from, ends };
     let lines = stream::unfold(Some(watch), async |watch| {
         let mut watch = watch?;
         match watch.next().await {
@@ -92,7 +94,9 @@ impl Watch {
                 return Some(Err(io::ErrorKind::ConnectionReset.into()));
             }
             let said = match told? {
+                Told::Change(commit) if commit.version <= self.from => None,
                 Told::Change(commit) => self.meaning(&commit),
+                Told::Bookmark(version, _) if version < self.from => None,
                 Told::Bookmark(version, _) => {
                     let mark = json!({ "metadata": { "resourceVersion": version.to_string() } });
                     Some(("BOOKMARK", mark))

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::plan::{Plan, SETTINGS, What};
+use crate::plan::{Plan, SETTINGS, SWITCHOVER, What};
 use crate::store::{Resource, SHOP, Store, Writer};
 use crate::time::{now, rfc3339};
 
 const ENABLED: &str = "zen-lead.io/enabled";
+const INSTANCE: &str = "zen-lead.io/instance";
 const EPOCH: &str = "zen-lead.io/epoch";
 
 /// What there is when a simulation begins: Services that opt in, their pods, and the Lease.
@@ -42,16 +43,22 @@ fn pod_name(plan: &Plan, pod: usize) -> String {
 fn make_source(store: &mut Store, plan: &Plan, service: usize) {
     let mut annotations = json!({ ENABLED: "true" });
     for (name, value) in SETTINGS[plan.settings[service]] {
-        annotations[*name] = json!(value);
+        annotations[*name] = setting(service, name, value);
     }
+    let families: &[&str] = if plan.is_dual { &["IPv4", "IPv6"] } else { &["IPv4"] };
     let source = json!({
         "metadata": { "name": source(service), "annotations": annotations },
         "spec": {
             "selector": { "app": source(service) },
+            "ipFamilies": families,
             "ports": [{ "name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080 }],
         },
     });
     create(store, Resource::Services, SHOP, source);
+}
+
+fn setting(service: usize, name: &str, value: &str) -> Value {
+    if name == SWITCHOVER { json!(format!("{}{value}", source(service))) } else { json!(value) }
 }
 
 fn appear(store: &mut Store, plan: &Plan, pod: usize, address: usize) {
@@ -61,11 +68,13 @@ fn appear(store: &mut Store, plan: &Plan, pod: usize, address: usize) {
         !store.all(Resource::Pods).any(|pod| pod["status"]["podIP"] == address)
     };
     let Some(address) = (address..=255).find(free) else { return };
+    let mut addresses = vec![json!({ "ip": format!("10.0.0.{address}") })];
+    addresses.extend(plan.is_dual.then(|| json!({ "ip": format!("fd00::1:{address:x}") })));
     let pod = json!({
         "metadata": { "name": name, "labels": { "app": source(pod / plan.pods) } },
         "spec": { "nodeName": "node", "containers": [{ "name": "app" }] },
         "status": {
-            "phase": "Running", "podIP": format!("10.0.0.{address}"), "podIPs": [{ "ip": format!("10.0.0.{address}") }],
+            "phase": "Running", "podIP": format!("10.0.0.{address}"), "podIPs": addresses,
             "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": rfc3339(now()) }],
         },
     });
@@ -122,11 +131,15 @@ pub(crate) fn act(store: &mut Store, plan: &Plan, what: What) {
         }),
         What::StripLabels(service) => store.edit(Resource::Slices, &leader(service), |slice| {
             // What carries neither labels nor annotations of ours is a stranger's, and stays.
-            if !slice["metadata"]["annotations"]["zen-lead.io/instance"].is_null() {
+            if !slice["metadata"]["annotations"][INSTANCE].is_null() {
                 slice["metadata"]["labels"] = json!({});
             }
         }),
         What::Overwrite(service) => overwrite(store, service),
+        What::Seize(service) => store.edit(Resource::Slices, &leader(service), |slice| {
+            slice["metadata"]["annotations"][INSTANCE] = json!("others/zen-lead");
+        }),
+        What::Restore(ago) => store.restore(ago),
         What::Stray(service) => {
             let stray = json!({
                 "metadata": {
@@ -140,11 +153,11 @@ pub(crate) fn act(store: &mut Store, plan: &Plan, what: What) {
         What::OptIn(service, is_in) => store.edit(Resource::Services, &source(service), |service| {
             service["metadata"]["annotations"][ENABLED] = json!(is_in.to_string());
         }),
-        What::Settings(service, choice) => store.edit(Resource::Services, &source(service), |service| {
+        What::Settings(number, choice) => store.edit(Resource::Services, &source(number), |service| {
             let enabled = service["metadata"]["annotations"][ENABLED].take();
             service["metadata"]["annotations"] = json!({ ENABLED: enabled });
             for (name, value) in SETTINGS[choice] {
-                service["metadata"]["annotations"][*name] = json!(value);
+                service["metadata"]["annotations"][*name] = setting(number, name, value);
             }
         }),
         What::Recreate(service) => {

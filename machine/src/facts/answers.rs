@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::orders::{Flight, RETRY_FIRST};
-use crate::{Member, Micros, Notice, Obstruction, OrderId, Outcome, Pod, Reason, Shown, Step, Timestamp};
+use crate::{
+    Departure, Member, Micros, Notice, Obstruction, OrderId, Outcome, Pod, Reason, Shown, Step, Timestamp,
+};
 
 use super::slice::{Sight, Source};
-use super::{Facts, Life};
+use super::{Epochs, Facts, Life};
 
 /// For how long a conflict waits for the watch to show the newer slice before it is read.
 const CONFLICT_PATIENCE: Micros = Micros::from_millis(50);
@@ -31,7 +33,11 @@ impl Facts {
             self.lose_sight(at);
             return Sight::Nothing;
         }
-        if let Outcome::Conflict | Outcome::Gone | Outcome::Superseded | Outcome::Refused { .. } = outcome
+        if let Outcome::Conflict
+        | Outcome::Gone
+        | Outcome::Superseded
+        | Outcome::Behind { .. }
+        | Outcome::Refused { .. } = outcome
             && let Some(epoch) = flight.wanted.epoch
         {
             self.epochs.give_back(epoch, flight.spent_before);
@@ -59,6 +65,9 @@ impl Facts {
             }
             Outcome::Unreachable => self.backoff.fail(at),
             Outcome::Superseded => {}
+            Outcome::Behind { epoch } => {
+                self.epochs.see(Some(*epoch).filter(|epoch| Epochs::is_plausible(*epoch, at)));
+            }
             Outcome::Refused { endpoint, words } => self.refused(at, &flight, *endpoint, words, step),
         }
         Sight::Nothing
@@ -108,12 +117,15 @@ impl Facts {
         id: OrderId,
         member: Option<&Member>,
         exists: bool,
+        departed: &mut Option<(Pod, Departure)>,
     ) -> Option<Pod> {
         let doubt = self.doubt.take_if(|doubt| doubt.id == Some(id));
         let asked = self.asked.iter().position(|(asked, _)| *asked == id);
         let asked = asked.map(|index| self.asked.swap_remove(index).1);
         let Some(member) = member else {
             let pod = doubt.map(|doubt| doubt.pod).or(asked)?;
+            let how = if exists { Departure::Relabelled } else { Departure::Deleted };
+            *departed = Some((pod.clone(), how));
             if exists {
                 self.forget(&pod);
             } else {

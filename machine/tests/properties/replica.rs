@@ -316,7 +316,11 @@ impl Replica {
 /// Whether a write so answered certainly never happened.
 const fn is_void(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Conflict | Outcome::Gone | Outcome::Superseded | Outcome::Refused { .. } => true,
+        Outcome::Conflict
+        | Outcome::Gone
+        | Outcome::Superseded
+        | Outcome::Behind { .. }
+        | Outcome::Refused { .. } => true,
         Outcome::Exists | Outcome::Throttled(_) | Outcome::Unknown | Outcome::Unreachable => false,
     }
 }
@@ -327,6 +331,7 @@ const fn is_blind(outcome: &Outcome) -> bool {
         Outcome::Conflict | Outcome::Exists | Outcome::Unknown => true,
         Outcome::Gone
         | Outcome::Superseded
+        | Outcome::Behind { .. }
         | Outcome::Refused { .. }
         | Outcome::Throttled(_)
         | Outcome::Unreachable => false,

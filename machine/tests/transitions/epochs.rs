@@ -96,6 +96,19 @@ fn i3_an_epoch_is_free_again_if_its_write_was_answered_conflict_or_refused() {
 }
 
 #[test]
+fn i3_a_term_that_only_the_leader_service_tells_of_is_begun_beyond() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.slice_deleted();
+    let first = START.as_secs();
+    run.is("Elected a@+0", &["tell EndpointSliceDeleted", "create nobody@none"]);
+    run.published().is("Elected a@+0", &["publish a@+0 .1"]);
+    let behind = Outcome::Behind { epoch: Epoch(first + 4) };
+    run.publish_failed(behind).is("Elected a@+5", &["publish a@+5 .1"]);
+    let absurd = Outcome::Behind { epoch: Epoch(u64::MAX) };
+    run.publish_failed(absurd).is("Elected a@+5", &["publish a@+5 .1"]);
+}
+
+#[test]
 fn i3_a_conflict_does_not_free_an_epoch_that_an_earlier_write_may_have_used() {
     let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready(), pod("c").ready()]);
     run.gone("a");

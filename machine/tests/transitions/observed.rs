@@ -55,6 +55,16 @@ fn a_higher_term_of_a_leader_confirmed_unfit_is_followed() {
 }
 
 #[test]
+fn i9_a_leader_that_a_read_shows_to_be_no_member_was_relabelled() {
+    let mut run = run();
+    run.observed(slice("d", 8), Facts::Older).is("Elected d@8", &["confirm d"]);
+    run.confirmed_no_member().by(Cause::Relabelled);
+    let mut run = self::run();
+    run.observed(slice("d", 8), Facts::Older).is("Elected d@8", &["confirm d"]);
+    run.confirmed_absent().by(Cause::Gone);
+}
+
+#[test]
 fn a_higher_term_of_an_unknown_pod_is_confirmed_until_it_answers() {
     let mut run = run();
     run.observed(slice("d", 8), Facts::Older).is("Elected d@8", &["confirm d"]);

@@ -1,0 +1,154 @@
+//! What replicas ask for, by what they know: I10 and I11.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::Value;
+
+use crate::net::Link;
+use crate::server::Ask;
+use crate::store::{Resource, Store};
+use crate::time::{Moment, now};
+
+/// After an outage the first writes go out within so long; another replica may be given its chance before.
+const BACK_WITHIN: Moment = 200;
+const HOLD_BACK: Moment = 500;
+
+/// A write whose answer has arrived.
+pub(crate) struct Acknowledged {
+    resource: Resource,
+    uid: String,
+    pub(crate) version: u64,
+}
+
+impl Acknowledged {
+    /// What a write has made.
+    pub(crate) fn of(ask: &Ask, object: &Value) -> Option<Self> {
+        let is_object = matches!(ask.method, Method::POST | Method::PUT | Method::PATCH)
+            && matches!(ask.resource, Resource::Slices | Resource::Services);
+        let metadata = &object["metadata"];
+        let uid = metadata["uid"].as_str()?.to_owned();
+        let version = version(&metadata["resourceVersion"])?;
+        is_object.then_some(Self { resource: ask.resource, uid, version })
+    }
+}
+
+fn version(text: &Value) -> Option<u64> {
+    text.as_str()?.parse().ok()
+}
+
+/// A replica's write that had no connection.
+struct Failed {
+    at: Moment,
+    /// The store's version then.
+    version: u64,
+}
+
+/// What one replica knows by the answers that it has had.
+#[derive(Default)]
+struct Known {
+    life: u64,
+    /// The newest version of each object that it has written, by kind and UID.
+    written: BTreeMap<(Resource, String), u64>,
+    /// By slice.
+    failed: BTreeMap<String, Failed>,
+    /// Since when it has a connection again.
+    back: Option<Moment>,
+}
+
+/// What the replicas know, by their numbers.
+#[derive(Default)]
+pub(crate) struct Asks {
+    known: BTreeMap<usize, Known>,
+    /// Each of a replica's watches finds out by itself, late, that the store went back, and drops what is known then.
+    is_restored: bool,
+}
+
+impl Asks {
+    fn known(&mut self, replica: usize, life: u64) -> Option<&mut Known> {
+        let known = self.known.entry(replica).or_default();
+        if known.life < life {
+            *known = Known { life, ..Known::default() };
+        }
+        (known.life == life).then_some(known)
+    }
+
+    /// A replica, in this one of its lives, sends this.
+    pub(crate) fn sent(&mut self, replica: usize, life: u64, ask: &Ask) -> Result<(), String> {
+        let is_restored = self.is_restored;
+        let Some(known) = self.known(replica, life) else { return Ok(()) };
+        if ask.resource == Resource::Slices {
+            known.failed.remove(ask.object());
+        }
+        if is_restored || ![Method::PUT, Method::PATCH].contains(&ask.method) {
+            return Ok(());
+        }
+        let metadata = &ask.body["metadata"];
+        let uid = metadata["uid"].as_str().unwrap_or_default();
+        let Some(newest) = known.written.get(&(ask.resource, uid.to_owned())) else { return Ok(()) };
+        match version(&metadata["resourceVersion"]) {
+            // The first is what a write carries that is to be refused: nothing is known any more.
+            Some(based_on) if based_on > 1 && based_on < *newest => Err(format!(
+                "I10: replica {replica} writes {} on version {based_on}, having written {newest}",
+                ask.object()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What it has sent is answered.
+    pub(crate) fn answered(&mut self, replica: usize, life: u64, ask: &Ask, done: Option<Acknowledged>) {
+        let Some(known) = self.known(replica, life) else { return };
+        if let Some(Acknowledged { resource, uid, version }) = done {
+            let newest = known.written.entry((resource, uid)).or_default();
+            *newest = version.max(*newest);
+        }
+        // The Lease has a client of its own.
+        if ask.resource != Resource::Leases && known.back.is_none() && !known.failed.is_empty() {
+            known.back = Some(now());
+        }
+    }
+
+    /// It could not even be sent.
+    pub(crate) fn refused(&mut self, replica: usize, life: u64, ask: &Ask, store: &Store) {
+        let Some(known) = self.known(replica, life) else { return };
+        known.back = None;
+        if ask.is_write() && ask.resource == Resource::Slices {
+            let failed = Failed { at: now(), version: store.version };
+            known.failed.insert(ask.object().to_owned(), failed);
+        }
+    }
+
+    /// The versions of the store have gone back, and with them what is known.
+    pub(crate) fn restored(&mut self) {
+        self.is_restored = true;
+    }
+
+    /// Whether everybody who is back has begun to write what could not be written before, though nothing has happened
+    /// since to those whom it concerns.
+    pub(crate) fn look(&mut self, store: &Store, links: &[Link]) -> Result<(), String> {
+        let limit = BACK_WITHIN + if links.len() > 1 { HOLD_BACK } else { 0 };
+        for (replica, known) in &mut self.known {
+            let Some(back) = known.back else { continue };
+            let link = &links[*replica];
+            if known.life != link.life || link.has_trouble_since(back) {
+                known.failed.clear();
+            }
+            let source = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
+            let has_changed = |name: &str, since: u64| {
+                let since = store.log.iter().rev().take_while(|commit| commit.version > since);
+                since
+                    .filter(|commit| commit.resource != Resource::Leases)
+                    .any(|commit| commit.resource == Resource::Events || source(&commit.name) == source(name))
+            };
+            known.failed.retain(|name, failed| !has_changed(name, failed.version));
+            if let Some((name, failed)) = known.failed.iter().find(|_| now() > back + limit) {
+                return Err(format!(
+                    "I11: replica {replica} is back since {back} ms and has not tried {name} again since {} ms",
+                    failed.at
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! The epochs of one Service, as far as anything that was ever committed tells of them: I3.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::store::{Commit, Resource};
+use crate::time::unix;
+
+pub(crate) const EPOCH: &str = "zen-lead.io/epoch";
+
+/// What whoever knows all copies of the epoch must not fall below, and who led in each.
+#[derive(Default)]
+pub(crate) struct Terms {
+    /// No term may be below this.
+    highest: u64,
+    leaders: BTreeMap<u64, String>,
+    /// What the slice shows.
+    shown: Option<u64>,
+    /// What the leader Service mirrors.
+    mirrored: Option<u64>,
+}
+
+impl Terms {
+    /// A replica has written this into the slice.
+    pub(crate) fn published(&mut self, epoch: u64, leader: Option<&str>) -> Result<(), String> {
+        // The version before it is known to every writer, whatever else is: it is written over.
+        let highest = self.highest.max(self.shown.unwrap_or_default());
+        if epoch < highest {
+            return Err(format!("epoch {epoch} after {highest}"));
+        }
+        self.highest = epoch;
+        let Some(leader) = leader else { return Ok(()) };
+        let leads = self.leaders.entry(epoch).or_insert_with(|| leader.to_owned());
+        if leads == leader { Ok(()) } else { Err(format!("{leader} has {leads}'s epoch {epoch}")) }
+    }
+
+    /// An object that a restore has left, or brought back.
+    pub(crate) fn stands(&mut self, resource: Resource, object: &Value) {
+        let epoch = epoch_of(object);
+        match resource {
+            Resource::Slices => self.shown = epoch,
+            Resource::Services => self.mirrored = epoch,
+            Resource::Pods | Resource::Events | Resource::Leases => {}
+        }
+        self.highest = self.highest.max(epoch.unwrap_or_default());
+    }
+
+    /// The slice or the leader Service is now something else, by whomever.
+    ///
+    /// The epoch has two copies, and whoever takes both back takes it back: somebody who edits the slice before its epoch
+    /// is mirrored, for instance. What is left is the copies, and where the slice shows no epoch the clock; of terms
+    /// in the second that the clock shows, nobody knows who led.
+    pub(crate) fn changed(&mut self, commit: &Commit) {
+        let epoch = commit.after.as_deref().and_then(epoch_of);
+        match commit.resource {
+            Resource::Slices => self.shown = epoch,
+            Resource::Services => self.mirrored = epoch,
+            Resource::Pods | Resource::Events | Resource::Leases => return,
+        }
+        let clock = if self.shown.is_none() { unix(commit.at) } else { 0 };
+        let left = self.shown.unwrap_or(clock).max(self.mirrored.unwrap_or_default());
+        if left < self.highest {
+            self.highest = left;
+            let is_mirrored = self.mirrored == Some(left);
+            self.leaders.retain(|epoch, _| *epoch < left || is_mirrored && *epoch == left);
+        }
+    }
+}
+
+/// The epoch that a slice shows or a Service mirrors.
+pub(crate) fn epoch_of(object: &Value) -> Option<u64> {
+    object["metadata"]["annotations"][EPOCH].as_str()?.parse().ok()
+}
