@@ -3,8 +3,10 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher as _};
 
-use machine::{Effect, Member, Mirror};
-use machine::{Election, Event, Micros, Notice, OrderId, Outcome, Pod, Policy, Reason, Scope, Shown, Wanted};
+use machine::{
+    Effect, Election, Event, Member, Micros, Mirror, Notice, OrderId, Outcome, Pod, Policy, Reason, Scope,
+    Shown, Wanted,
+};
 
 use crate::support::{Facts, Run, START, pod, policy, secs, slice};
 
