@@ -151,3 +151,6 @@ impl Tallies {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -312,3 +312,6 @@ impl Course {
         Event::Published { id, version }
     }
 }
+
+#[cfg(test)]
+mod tests;
