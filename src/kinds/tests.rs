@@ -211,3 +211,14 @@ fn a_pods_finalizers_are_not_kept() {
     let pod: PodLite = decode(json!({"metadata": {"name": "a", "uid": "1", "finalizers": ["theirs/1"]}}));
     assert_eq!(pod.metadata.finalizers, None);
 }
+
+/// The watch tells which object cannot be read, and why.
+#[test]
+fn what_has_the_wrong_type_is_told_with_what_was_expected() {
+    let refused = |metadata: Value| {
+        serde_json::from_value::<SliceLite>(json!({"metadata": metadata})).unwrap_err().to_string()
+    };
+    assert!(refused(json!({"managedFields": 7})).contains("expected managed fields"));
+    let pod = serde_json::from_value::<PodLite>(json!({"metadata": {"annotations": 7}})).unwrap_err();
+    assert!(pod.to_string().contains("expected annotations"), "{pod}");
+}

@@ -135,7 +135,8 @@ fn the_hash_tells_elections_and_pods_apart() {
     assert_eq!(hash(&run().election), hash(&other.election));
     other.paused();
     assert_ne!(hash(&run().election), hash(&other.election));
-    assert_eq!(hash(&Pod::new("a", "1")), hash(&Pod::new("renamed", "1")), "by UID, as they are equal");
+    assert_eq!(Pod::new("a", "1"), Pod::new("renamed", "1"), "by UID");
+    assert_eq!(hash(&Pod::new("a", "1")), hash(&Pod::new("renamed", "1")));
     assert_ne!(hash(&Pod::new("a", "1")), hash(&Pod::new("a", "2")));
 }
 
@@ -192,4 +193,11 @@ fn a_member_is_put_into_words_without_what_goes_without_saying() {
     let special = pod("a").terminating().excluded().priority(3).revision(4).0;
     let words = serde_json::to_string(&special).expect("words");
     assert_eq!(serde_json::from_str::<Member>(&words).expect("a member"), special);
+}
+
+#[test]
+fn what_is_no_pod_is_refused_with_what_was_expected() {
+    let refused = serde_json::from_str::<Pod>("7").expect_err("a number").to_string();
+    assert!(refused.contains("expected a pod as name/uid"), "{refused}");
+    assert_eq!(serde_json::from_str::<Pod>("\"a/1\"").expect("a pod").name(), "a");
 }
