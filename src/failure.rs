@@ -153,3 +153,6 @@ impl Kind {
 fn wait(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds)).max(THROTTLED_DEFAULT)
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,11 +59,8 @@ pub fn leader_service(source: &str) -> String {
     let mut digest = Digest::new();
     digest.bytes(source.as_bytes());
     let hash = format!("{:08x}", digest.folded());
-    let mut room = SERVICE_NAME_MAX - LEADER_SUFFIX.len() - hash.len() - 1;
-    while !source.is_char_boundary(room) {
-        room -= 1;
-    }
-    let kept = source[..room].trim_end_matches(['-', '.']);
+    let room = SERVICE_NAME_MAX - LEADER_SUFFIX.len() - hash.len() - 1;
+    let kept = source[..source.floor_char_boundary(room)].trim_end_matches(['-', '.']);
     format!("{kept}-{hash}{LEADER_SUFFIX}")
 }
 

@@ -194,3 +194,24 @@ fn several_are_reported_at_once() {
     let settings = settings(&[(STRATEGY, "x"), (STICKY, "x"), (PAUSED, "x")]);
     assert_eq!(settings.invalid.len(), 3);
 }
+
+#[test]
+fn a_default_may_be_written_out() {
+    let written = [
+        (FAILBACK, "never"),
+        (STICKY, "true"),
+        (MIN_READY_DURATION, "0s"),
+        (FAILOVER_MIN_DELAY, "0s"),
+        (STRATEGY, "oldest"),
+        (PREFER_NEW_REVISION, "true"),
+        (PORTS_MODE, "all"),
+        (PAUSED, "false"),
+    ];
+    assert_eq!(settings(&written), Settings::default());
+}
+
+#[test]
+fn a_budget_is_more_than_nothing() {
+    assert_eq!(settings(&[(FAILOVER_BUDGET, "1500ms")]).failover_budget, Some(Micros::from_millis(1_500)));
+    assert_eq!(refused(FAILOVER_BUDGET, "0s").0.failover_budget, None);
+}

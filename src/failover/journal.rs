@@ -155,7 +155,6 @@ impl Journal {
         let ids = cx.tracer.and_then(Tracer::begin);
         let mut failover = Failover {
             wall_ahead: cx.clock.wall_ahead(),
-            epoch: seen.election.state().epoch(),
             seq: self.seq,
             before,
             trigger: self.trigger(transition, seen),

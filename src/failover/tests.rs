@@ -4,11 +4,13 @@ use machine::{
 };
 use serde_json::json;
 
-use super::{Call, Failover, Journal, Outcome, Purpose, Seen};
+use super::{Call, Failover, Journal, Outcome, Purpose, Seen, Trigger, Who, millis};
 use crate::clock::Clock;
 use crate::kinds::fixtures::row;
 use crate::managed::{Identity, Key, Surroundings};
 use crate::world::Pods;
+
+mod told;
 
 /// An election with its journal; time goes by in milliseconds.
 struct Run {
@@ -21,6 +23,9 @@ struct Run {
     read: Option<(OrderId, Timestamp)>,
     pods: Pods,
     over: Vec<Failover>,
+    acts_first: bool,
+    /// Who wrote what is seen is no replica of ours.
+    is_foreign: bool,
 }
 
 fn pod(name: &str) -> Pod {
@@ -62,6 +67,8 @@ impl Run {
             read: None,
             pods: Pods::new(),
             over: Vec::new(),
+            acts_first: true,
+            is_foreign: false,
         }
     }
 
@@ -99,7 +106,7 @@ impl Run {
             at,
             clock: self.clock,
             identity: &identity,
-            acts_first: true,
+            acts_first: self.acts_first,
             tracer: None,
             budget: Micros::from_secs(5),
             pods: &self.pods,
@@ -111,7 +118,7 @@ impl Run {
             transition: step.transition.as_ref(),
             election: &self.election,
             cx: &cx,
-            is_foreign: false,
+            is_foreign: self.is_foreign,
             budget: cx.budget,
         };
         self.journal.follow(&seen, &mut self.over);
@@ -129,17 +136,14 @@ impl Run {
 
     /// The open write's answer, for the journal.
     fn call(&mut self) -> OrderId {
+        self.answered("ok")
+    }
+
+    fn answered(&mut self, outcome: &'static str) -> OrderId {
         let id = self.open.take().expect("a write is open");
         let at = self.at();
-        let call = Call {
-            id,
-            purpose: Purpose::Publish,
-            ordered: at,
-            begun: at,
-            ended: at,
-            http: None,
-            outcome: "ok",
-        };
+        let call =
+            Call { id, purpose: Purpose::Publish, ordered: at, begun: at, ended: at, http: None, outcome };
         self.journal.called(call, &mut self.over);
         id
     }
@@ -350,4 +354,51 @@ fn a_term_of_ours_that_is_found_late_is_our_failover() {
     let [failover] = &run.over[..] else { panic!("{:?}", run.over) };
     assert_eq!(failover.after.as_ref().map(|who| who.pod.name()), Some("b"));
     assert_eq!((failover.cause, failover.outcome), (Cause::Unready, Outcome::Elected));
+}
+
+#[test]
+fn an_outcome_says_whether_anything_changed_and_whether_it_failed() {
+    let told = |outcome: Outcome| (outcome.as_str(), outcome.is_change(), outcome.is_failure());
+    assert_eq!(told(Outcome::Open), ("open", false, true));
+    assert_eq!(told(Outcome::Elected), ("elected", true, false));
+    assert_eq!(told(Outcome::Adopted), ("adopted", true, false));
+    assert_eq!(told(Outcome::Superseded), ("superseded", false, false));
+    assert_eq!(told(Outcome::Kept), ("kept", false, false));
+    assert_eq!(told(Outcome::Leaderless), ("leaderless", true, true));
+    assert_eq!(told(Outcome::Obstructed), ("obstructed", true, true));
+    assert_eq!(told(Outcome::Removed), ("removed", false, false));
+    assert_eq!(told(Outcome::Interrupted), ("interrupted", false, true));
+}
+
+fn failover(begun: u64) -> Failover {
+    let service = Key { namespace: "shop".into(), name: "orders".into() };
+    Failover::new(service, Timestamp::from_secs(begun), Cause::Gone, None)
+}
+
+#[test]
+fn what_takes_all_of_its_budget_is_within_it() {
+    let mut failover = failover(100);
+    failover.budget = Micros::from_secs(2);
+    failover.leave(Timestamp::from_secs(102));
+    assert!(!failover.is_over_budget());
+    failover.leave(Timestamp(102_000_001));
+    assert!(failover.is_over_budget());
+}
+
+#[test]
+fn a_trigger_that_comes_after_its_being_seen_is_the_clocks_doing() {
+    let mut failover = failover(100);
+    let trigger = |at| Some(Trigger { who: Who { pod: pod("a"), node: None }, at: Timestamp::from_secs(at) });
+    assert_eq!(failover.clock_skew(), None);
+    for (at, skew) in [(99, None), (100, None), (103, Some(Micros::from_secs(3)))] {
+        failover.trigger = trigger(at);
+        assert_eq!(failover.clock_skew(), skew, "{at}");
+    }
+    failover.wall_ahead = 1_000_000;
+    assert_eq!(failover.clock_skew(), Some(Micros::from_secs(2)));
+}
+
+#[test]
+fn milliseconds_have_their_microseconds_behind_the_point() {
+    assert!((millis(Micros(1_234_567)) - 1_234.567).abs() < 1e-9);
 }

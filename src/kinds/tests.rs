@@ -190,7 +190,35 @@ fn a_kept_slice_is_read_back_with_its_owner_manager_and_finalizers() {
         "ports": [{"name": "web", "port": 8080}],
     }));
     assert_eq!(lite.manager(), Some("kubectl"));
+    let managed = lite.metadata.managed_fields.as_ref().unwrap();
+    assert_eq!(json!(managed[0].time), "2025-11-20T08:00:00Z");
     let kept = Kept::new(&lite);
     assert_eq!(kept.version(), Version(12));
     assert_eq!(kept.read(), Some(lite));
+}
+
+#[test]
+fn families_are_written_as_kubernetes_does() {
+    for (family, text) in [(Family::V4, "IPv4"), (Family::V6, "IPv6")] {
+        assert_eq!((family.as_str(), Family::parse(text)), (text, Some(family)));
+    }
+    assert_eq!(Family::parse("ipv4"), None);
+}
+
+/// Who deletes a pod may wait for finalizers; we do not, and there may be thousands of pods.
+#[test]
+fn a_pods_finalizers_are_not_kept() {
+    let pod: PodLite = decode(json!({"metadata": {"name": "a", "uid": "1", "finalizers": ["theirs/1"]}}));
+    assert_eq!(pod.metadata.finalizers, None);
+}
+
+/// The watch tells which object cannot be read, and why.
+#[test]
+fn what_has_the_wrong_type_is_told_with_what_was_expected() {
+    let refused = |metadata: Value| {
+        serde_json::from_value::<SliceLite>(json!({"metadata": metadata})).unwrap_err().to_string()
+    };
+    assert!(refused(json!({"managedFields": 7})).contains("expected managed fields"));
+    let pod = serde_json::from_value::<PodLite>(json!({"metadata": {"annotations": 7}})).unwrap_err();
+    assert!(pod.to_string().contains("expected annotations"), "{pod}");
 }

@@ -16,6 +16,10 @@ struct Server {
     lease: Mutex<Option<Value>>,
     version: AtomicU64,
     hangs: AtomicBool,
+    /// It answers, but neither reads nor writes.
+    fails: AtomicBool,
+    /// Who said that it writes.
+    manager: Mutex<String>,
 }
 
 impl Server {
@@ -27,6 +31,9 @@ impl Server {
         if self.hangs.load(SeqCst) {
             return std::future::pending().await;
         }
+        if self.fails.load(SeqCst) {
+            return Ok(status(500, "InternalError"));
+        }
         let body = body.collect().await?.to_bytes();
         let mut lease = self.lease.lock().unwrap();
         let Some(known) = lease.as_mut() else { return Ok(status(404, "NotFound")) };
@@ -36,6 +43,7 @@ impl Server {
                 return Ok(status(409, "Conflict"));
             }
             *known = sent;
+            *self.manager.lock().unwrap() = head.uri.query().unwrap_or_default().to_owned();
             known["metadata"]["resourceVersion"] = json!((self.version.fetch_add(1, SeqCst) + 1).to_string());
         }
         Ok(Response::new(Full::from(serde_json::to_vec(known)?)))
@@ -49,8 +57,12 @@ impl Server {
             Some(json!({ "metadata": metadata, "spec": { "holderIdentity": holder } }));
     }
 
+    fn spec(&self) -> Value {
+        self.lease.lock().unwrap().as_ref().unwrap()["spec"].clone()
+    }
+
     fn holder(&self) -> String {
-        self.lease.lock().unwrap().as_ref().unwrap()["spec"]["holderIdentity"].as_str().unwrap().to_owned()
+        self.spec()["holderIdentity"].as_str().unwrap().to_owned()
     }
 }
 
@@ -163,4 +175,45 @@ async fn giving_it_back_does_not_take_long() {
     run.stop.send(true).unwrap();
     run.task.await.unwrap();
     assert!(begun.elapsed() <= RELEASE_PATIENCE, "{:?}", begun.elapsed());
+}
+
+/// By which others, and people, see who holds it and since when.
+#[tokio::test(start_paused = true)]
+async fn what_is_written_tells_who_holds_it_since_when() {
+    let mut run = Run::with(Some("other"));
+    assert_eq!(run.told().await, (false, 0));
+    assert!(run.told().await.0);
+    let taken = run.server.spec();
+    assert_eq!(
+        (&taken["leaseTransitions"], &taken["leaseDurationSeconds"]),
+        (&json!(1), &json!(DURATION.as_secs()))
+    );
+    assert_eq!(taken["acquireTime"], taken["renewTime"]);
+    assert!(taken["acquireTime"].is_string(), "{taken}");
+    assert!(run.server.manager.lock().unwrap().contains(&format!("fieldManager={FIELD_MANAGER}")));
+    sleep(2 * RENEW_EVERY).await;
+    let renewed = run.server.spec();
+    assert_eq!((&renewed["acquireTime"], &renewed["leaseTransitions"]), (&taken["acquireTime"], &json!(1)));
+    assert!(renewed["renewTime"].as_str() > taken["renewTime"].as_str(), "{renewed}");
+}
+
+/// An error says nothing about whose it is.
+#[tokio::test(start_paused = true)]
+async fn one_whose_server_fails_is_ours_while_others_must_think_so() {
+    let mut run = Run::with(Some(""));
+    assert_eq!(run.told().await, (true, 0));
+    run.server.fails.store(true, SeqCst);
+    let (is_held, waited) = run.told().await;
+    assert!(!is_held && (6..=9).contains(&waited), "{waited} s");
+    run.server.fails.store(false, SeqCst);
+    assert!(run.told().await.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_read_is_not_taken_for_nobodys() {
+    let mut run = Run::with(Some(""));
+    run.server.fails.store(true, SeqCst);
+    assert_eq!(run.told().await, (false, 0));
+    run.server.fails.store(false, SeqCst);
+    assert!(run.told().await.0);
 }

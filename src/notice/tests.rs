@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::*;
 use crate::annotations;
+use crate::failover::Who;
 use crate::kinds::fixtures::{service, view};
+use crate::managed::Key;
 
 const ELECTION: [Election; 17] = [
     Election::LeaderElected,
@@ -134,6 +136,48 @@ fn an_invalid_annotation_is_named_with_its_value_and_the_default() {
         "An annotation cannot be understood. Particulars: zen-lead.io/strategy is \"youngest\", but it is none of \
          oldest, newest and longest-ready. Used instead: oldest. Correct the annotation; it takes effect at once."
     );
+}
+
+#[test]
+fn a_pods_invalid_annotation_is_told_of_that_pod() {
+    let settings =
+        annotations::parse(&[("zen-lead.io/strategy".to_owned(), "youngest".to_owned())].into(), "orders");
+    let pod = Some(Pod::new("orders-0", "a0"));
+    assert_eq!(Notice::invalid_configuration(&settings.invalid[0], pod.clone()).pod, pod);
+}
+
+#[test]
+fn a_conflict_names_what_stands_in_the_way() {
+    let notice = Notice::conflict(&"EndpointSlice orders-leader-ipv6".into());
+    assert!(notice.note().contains("EndpointSlice orders-leader-ipv6"), "{}", notice.note());
+}
+
+#[test]
+fn a_failover_over_its_budget_is_told_with_its_times() {
+    let service = Key { namespace: "shop".into(), name: "orders".into() };
+    let mut failover = Failover::new(service, Timestamp::from_secs(100), Cause::Gone, None);
+    let who = |name: &str| Some(Who { pod: Pod::new(name, name), node: None });
+    (failover.before, failover.after) = (who("orders-0"), who("orders-1"));
+    (failover.epoch, failover.budget) = (Some(Epoch(8)), Micros::from_millis(1_500));
+    failover.leave(Timestamp::from_secs(103));
+    let notice = |failover: &Failover| {
+        Notice::budget_exceeded(failover, Phase::Reelecting, Micros::from_millis(2_250))
+    };
+    let open = notice(&failover);
+    assert_eq!(
+        open,
+        Notice {
+            reason: Reason::BudgetExceeded,
+            cause: Some(Cause::Gone),
+            pod: Some(Pod::new("orders-1", "orders-1")),
+            previous: Some(Pod::new("orders-0", "orders-0")),
+            epoch: Some(Epoch(8)),
+            detail: Some("3.000 s of 1.500 s and is not over, most of it Reelecting (2.250 s)".into()),
+        }
+    );
+    failover.outcome = Outcome::Elected;
+    let over = notice(&failover).detail.unwrap();
+    assert_eq!(&*over, "3.000 s of 1.500 s in all, most of it Reelecting (2.250 s)");
 }
 
 #[test]

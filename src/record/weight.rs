@@ -101,3 +101,6 @@ fn name(pod: &Pod) -> usize {
 fn text(text: Option<&Arc<str>>) -> usize {
     text.map_or(0, |text| text.len() + ALLOCATION)
 }
+
+#[cfg(test)]
+mod tests;

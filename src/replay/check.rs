@@ -79,3 +79,6 @@ impl Course {
         (missing > 0 || is_other).then_some(Gap { missing, is_other })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,3 +60,6 @@ impl fmt::Display for Override {
         write!(f, "{}={}", self.key, self.value)
     }
 }
+
+#[cfg(test)]
+mod tests;

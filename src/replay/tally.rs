@@ -153,3 +153,6 @@ impl Tallies {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -313,3 +313,6 @@ impl Course {
         Event::Published { id, version }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,3 +102,6 @@ fn keep_used<T: ?Sized + Hash + Eq>(known: &mut HashSet<Arc<T>>) {
     known.retain(|entry| Arc::strong_count(entry) > 1);
     known.shrink_to(known.len() * 2);
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,10 @@ fn p05_ready_is_running_and_the_condition_true() {
 fn p09_the_age_of_ready_is_the_conditions_own() {
     assert_eq!(u64::from(row(&json!({})).ready_changed), READY);
     let never = row(&json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
-    assert_eq!(never.ready_changed, never.created);
+    assert_eq!(
+        (never.ready_changed, never.created()),
+        (never.created, Timestamp::from_secs(never.created.into()))
+    );
 }
 
 #[test]
@@ -322,4 +325,13 @@ fn everything_that_ranks_a_member_is_a_change() {
     ] {
         assert_eq!(told(Some(&json!({})), &over), Some("changed"), "{over}");
     }
+}
+
+#[test]
+fn a_pod_is_found_by_its_name() {
+    let pods: std::collections::HashSet<ByName> =
+        [Pod::new("a", "1"), Pod::new("b", "2")].map(ByName::from).into();
+    assert!(pods.contains("a") && pods.contains("b") && !pods.contains("c"));
+    assert_eq!(ByName::from(Pod::new("a", "1")), ByName::from(Pod::new("a", "9")), "by its name alone");
+    assert_ne!(ByName::from(Pod::new("a", "1")), ByName::from(Pod::new("b", "1")));
 }

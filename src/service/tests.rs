@@ -215,6 +215,9 @@ fn i8_what_is_as_it_should_be_needs_no_patch() {
         "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}], "sessionAffinity": "None",
     });
     merge(&mut observed, &json!({"spec": filled_in}));
+    assert_eq!(difference(&decode(observed.clone()), &place(&view), None), None);
+    // As good as nothing.
+    merge(&mut observed, &json!({"spec": {"ports": [{"port": 80, "name": "", "nodePort": 0}]}}));
     assert_eq!(difference(&decode(observed), &place(&view), None), None);
 }
 
@@ -243,6 +246,7 @@ fn b13_what_somebody_changed_is_put_back_and_nothing_else() {
         json!([]),
         json!([ports[0]]),
         json!([ports[1], ports[0]]),
+        json!([with(ports[0].clone(), &json!({"name": "renamed"})), ports[1]]),
         json!([with(ports[0].clone(), &json!({"targetPort": 8080})), ports[1]]),
         json!([with(ports[0].clone(), &json!({"nodePort": 30080})), ports[1]]),
         json!([with(ports[0].clone(), &json!({"protocol": "UDP"})), ports[1]]),

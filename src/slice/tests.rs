@@ -406,3 +406,22 @@ fn names_of_63_characters_fit() {
         assert!(observe(&decode(json!(slice)), &place, family, REPLICA, NOW).publication.says(&wanted));
     }
 }
+
+#[test]
+fn b13_a_name_without_a_uid_is_not_what_an_empty_slice_says() {
+    let (view, wanted) = (view(&json!({})), nobody());
+    let slice = draft(&view, &wanted, None).slice().unwrap();
+    assert!(read(&stored(&slice, &json!({})), &view).publication.intact);
+    let named = json!({"metadata": {"annotations": {"zen-lead.io/leader-pod-name": "orders-0"}}});
+    assert!(!read(&stored(&slice, &named), &view).publication.intact);
+}
+
+/// All ports, which is not what we write.
+#[test]
+fn b13_a_port_without_a_number_is_no_port_1() {
+    let content = |number: Value| {
+        let (observed, _) = after(&json!({"ports": [{"name": "web", "protocol": "TCP", "port": number}]}));
+        observed.publication.shown
+    };
+    assert_ne!(content(Value::Null), content(json!(1)));
+}

@@ -155,3 +155,6 @@ pub(super) fn version(text: Option<&str>) -> Result<u64, Trouble> {
     let text = text.ok_or_else(|| Trouble::failed("a resourceVersion is missing".into()))?;
     text.parse().map_err(|_| Trouble::failed(format!("the resourceVersion `{text}` is no number")))
 }
+
+#[cfg(test)]
+mod tests;

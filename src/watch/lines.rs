@@ -85,3 +85,6 @@ fn newline(bytes: &[u8]) -> Option<usize> {
     let skipped = rest.skip_until(b'\n').unwrap_or_default();
     skipped.checked_sub(1).filter(|last| bytes[*last] == b'\n')
 }
+
+#[cfg(test)]
+mod tests;

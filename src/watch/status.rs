@@ -177,3 +177,6 @@ impl WatchStatus {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

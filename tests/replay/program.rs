@@ -73,6 +73,11 @@ fn a_difference_ends_with_1_and_is_shown() {
         "{told}"
     );
     assert!(told.contains("1 differ, and "), "{told}");
+    // What both have is shown once, and nothing is said of a machine that is this one.
+    for mark in ["  - ", "  + "] {
+        assert_eq!(told.lines().filter(|line| line.starts_with(mark)).count(), 2, "{mark}: {told}");
+    }
+    assert!(!told.contains("the log is of machine"), "{told}");
 }
 
 /// One that decided something else, or nothing, is found likewise.

@@ -37,6 +37,15 @@ fn a_sound_log_is_read_to_its_end() {
     assert!(matches!(read(&lines.join("\n")), (entries, false, Ok(())) if entries == lines.len()));
 }
 
+#[test]
+fn at_the_end_the_last_line_is_the_one_that_was_read() {
+    let lines = lines();
+    let log = lines.concat();
+    let mut reader = Reader::new("a.jsonl", log.as_bytes());
+    while reader.read().unwrap().is_some() {}
+    assert_eq!(reader.line(), lines.len() as u64);
+}
+
 /// Wherever the last line is cut, all before it is read.
 #[test]
 fn a_last_line_that_is_cut_short_is_left_out() {
@@ -68,7 +77,10 @@ fn a_field_that_is_missing_or_mistyped_is_named() {
         ("{\"seq\":1,\"at\":17,\"event\":\"resumed\",\"efects\":[]}", "unknown field `efects`"),
         ("{\"seq\":1,\"at\":17,\"event\":\"resumed\",\"from\":\"elected\"}", "`from`, `to` and `cause`"),
         ("{\"log\":1,\"service\":\"a/b\",\"machine\":\"0\"}", "either a `policy` or an `election`"),
+        ("{\"seq\":1,\"at\":17,\"event\":\"resumed\",\"from_pod\":\"a/1\"}", "`from`, `to` and `cause`"),
+        ("{\"seq\":1,\"at\":17,\"event\":\"resumed\",\"to_pod\":\"a/1\"}", "`from`, `to` and `cause`"),
         ("{\"log\":1,\"machine\":\"0\",\"policy\":{}}", "needs `service`"),
+        ("{\"log\":1,\"service\":\"a/b\",\"machine\":\"0\",\"polizy\":{}}", "unknown field `polizy`"),
     ] {
         let words = error(&format!("{header}{line}\n"));
         assert!(words.starts_with("a.jsonl:2: ") && words.contains(expected), "{line}: {words}");
@@ -77,12 +89,14 @@ fn a_field_that_is_missing_or_mistyped_is_named() {
 
 #[test]
 fn a_newer_version_is_refused_with_the_program_to_use() {
-    let header = "{\"log\":2,\"service\":\"a/b\",\"machine\":\"7.1.0\",\"shards\":[1]}\n";
-    let words = error(header);
-    assert!(
-        words.starts_with("a.jsonl:1: ") && words.contains("version 2") && words.contains("7.1.0"),
-        "{words}"
-    );
+    // Whether this one could make sense of it, or not.
+    for more in ["\"shards\":[1]", "\"policy\":{}"] {
+        let words = error(&format!("{{\"log\":2,\"service\":\"a/b\",\"machine\":\"7.1.0\",{more}}}\n"));
+        assert!(
+            words.starts_with("a.jsonl:1: ") && words.contains("version 2") && words.contains("7.1.0"),
+            "{words}"
+        );
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A harness that feeds facts to an election, and keeps its open orders.
 
 use machine::{
-    Departure, Effect, Election, Event, Member, Micros, Obstruction, OrderId, Outcome, Policy, Publication,
-    Standing, Step, Timestamp, Version, Wanted,
+    Departure, Effect, Election, Event, Member, Micros, Mirror, Obstruction, OrderId, Outcome, Policy,
+    Publication, Standing, Step, Timestamp, Version, Wanted,
 };
 
 use super::builders::{PodBuilder, START, SliceBuilder, pod, request, slice};
@@ -241,6 +241,22 @@ impl Run {
     pub(crate) fn answered_later(&mut self) -> (OrderId, Version) {
         let (id, ..) = self.publish.take().expect("a write is open");
         (id, self.election.published().expect("a slice").version)
+    }
+
+    /// The open question about a pod, which is answered when the test wants.
+    #[track_caller]
+    pub(crate) fn asked(&mut self) -> OrderId {
+        self.confirm.take().expect("a pod is being read")
+    }
+
+    /// What the last step orders the leader Service to mirror.
+    #[track_caller]
+    pub(crate) fn mirrored(&self) -> &Mirror {
+        let mut mirrors = self.last.effects.iter().filter_map(|effect| match effect {
+            Effect::Mirror { mirror, .. } => Some(mirror),
+            _ => None,
+        });
+        mirrors.next().expect("a mirror is ordered")
     }
 
     pub(crate) fn observed(&mut self, slice: SliceBuilder, facts: Facts) -> &mut Self {

@@ -2,7 +2,7 @@
 
 use machine::{Event, Outcome, Policy, Version};
 
-use crate::support::{Facts, Run, pod, secs, slice};
+use crate::support::{Facts, Run, START, pod, secs, slice};
 
 /// a was deleted, b follows, its write is open.
 fn run() -> Run {
@@ -285,6 +285,15 @@ fn a_mirror_that_was_overtaken_is_followed_by_the_newer_one() {
     run.gone("a").published().is("Elected b@8", &["tell LeaderChanged gone b after a"]);
     let id = run.mirror.take().unwrap();
     run.tell(Event::Mirrored { id }).is("Elected b@8", &["mirror b@8"]);
+}
+
+#[test]
+fn a_mirror_says_when_the_leader_changed_if_that_was_seen() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a").ready(), pod("b").ready()], Some(slice("a", 7))).is("Elected a@7", &["mirror a@7"]);
+    assert_eq!(run.mirrored().switched, None, "a leadership that was found");
+    run.wait(1_000).gone("a").wait(1_000).published();
+    assert_eq!(run.mirrored().switched, Some(START.plus(secs(2))));
 }
 
 #[test]

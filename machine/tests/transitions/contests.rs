@@ -1,8 +1,8 @@
 //! Another writer keeps undoing what we publish.
 
-use machine::{Event, Policy};
+use machine::{Event, Policy, Shown};
 
-use crate::support::{Facts, Run, pod, slice};
+use crate::support::{Facts, Run, endpoint, pod, slice};
 
 fn run() -> Run {
     let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
@@ -76,6 +76,25 @@ fn contest_writes_of_our_own_instance_are_no_reversals() {
     let mut run = run();
     for _ in 0..5 {
         run.observed(slice("a", 7), Facts::Newer).is("Elected a@7", &REPAIR).published();
+    }
+}
+
+#[test]
+fn contest_only_what_we_wrote_ourselves_can_be_reversed() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.undone_by("argocd", slice("a", 7).empty()).is("Elected a@8", &["publish a@8 .1"]).published();
+    for epoch in [9, 10] {
+        run.undone_by("argocd", slice("a", epoch - 1).empty());
+        run.is(&format!("Elected a@{epoch}"), &[&format!("publish a@{epoch} .1")]).published();
+    }
+}
+
+#[test]
+fn contest_writes_that_undo_nothing_are_no_reversals() {
+    let mut run = run();
+    for _ in 0..5 {
+        run.undone_by("kubectl", slice("a", 7).shown(Shown::Ready(endpoint(9))).ours());
+        run.is("Elected a@7", &[]).rests();
     }
 }
 

@@ -39,6 +39,14 @@ fn draining_terminating_a_member_that_will_be_eligible_is_waited_for() {
 }
 
 #[test]
+fn draining_terminating_begins_once_whatever_is_seen_meanwhile() {
+    let mut run = terminating();
+    let since = run.election.state().since();
+    run.wait(1_000).unready(pod("c")).is("Draining a@7 by terminating", &[]);
+    assert_eq!(run.election.state().since(), since);
+}
+
+#[test]
 fn draining_terminating_leader_unready_is_leaderless() {
     let mut run = terminating();
     run.unready(pod("a").terminating()).is("Leaderless", &["publish nobody@7"]).by(Cause::Terminating);

@@ -120,6 +120,15 @@ fn elected_an_older_version_of_the_leader_is_no_news() {
     run.unready(pod("a").version(501)).is("Reelecting b@8 by unready", &["publish b@8 .2"]);
 }
 
+/// The Service asks for other ports: nothing about the pod itself has changed.
+#[test]
+fn elected_the_same_version_of_the_leader_may_be_out_of_reach_now() {
+    let mut run = pair(Policy::default());
+    run.changed(pod("a").ready().version(500)).is("Elected a@7", &[]);
+    run.changed(pod("a").ready().version(500).without_port(true));
+    run.is("Reelecting b@8 by port_unresolved", &["publish b@8 .2"]);
+}
+
 #[test]
 fn elected_another_pod_of_the_same_name_is_another_pod() {
     let mut run = alone(Policy::default());

@@ -21,6 +21,24 @@ fn i3_a_slice_that_is_created_anew_starts_at_the_clock_when_somebody_is_chosen()
 }
 
 #[test]
+fn i3_a_term_chosen_before_the_slice_was_created_starts_at_the_clock_of_that_moment() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a").ready()], None).is("Reelecting a@+0 by first_election", &["create nobody@none"]);
+    run.wait(5_000).published().is("Reelecting a@+5 by first_election", &["publish a@+5 .1"]);
+}
+
+#[test]
+fn i3_a_sound_term_mends_the_line() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a").ready()], None)
+        .published()
+        .published()
+        .is("Elected a@+0", &["tell LeaderElected first_election a", "mirror a@+0"]);
+    run.wait(60_000).gone("a").is("Leaderless", &["publish nobody@+0"]).published();
+    run.ready(pod("b")).is("Reelecting b@+1 by recovery", &["publish b@+1 .2"]);
+}
+
+#[test]
 fn i3_a_higher_mirrored_epoch_is_gone_beyond() {
     let mut run = Run::new(Policy::default());
     let mirrored = Some(Epoch(START.as_secs() + 500));

@@ -4,6 +4,7 @@
 mod support;
 
 mod answers;
+mod asked;
 mod contests;
 mod draining;
 mod elected;

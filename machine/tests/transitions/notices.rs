@@ -57,6 +57,28 @@ fn a_loss_that_was_healed_before_it_was_published_is_no_news() {
 }
 
 #[test]
+fn a_recovery_is_told_by_who_wrote_it_whoever_holds_the_lease() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.tell(Event::LeaseLost);
+    run.unready(pod("a")).published().is("Leaderless", &["tell LeaderLost unready after a"]);
+    run.ready(pod("a")).is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
+    run.published().is("Elected a@8", &["tell LeaderRecovered recovery a"]);
+}
+
+#[test]
+fn what_waits_to_be_told_outlives_new_lists() {
+    let tolerant = policy(|policy| policy.failover_min_delay = secs(5));
+    let mut run = Run::led(tolerant, [pod("a").ready()]);
+    run.unready(pod("a")).is("Draining a@7 by unready for 5000 ms", &["tell LeaderDraining unready a"]);
+    run.observed(slice("a", 7).damaged(), Facts::Newer);
+    run.is("Draining a@7 by unready for 5000 ms", &["publish a@7 .1"]);
+    run.ready(pod("a")).is("Elected a@7", &[]);
+    run.synced([pod("a").ready()], Some(slice("a", 7).damaged())).is("Elected a@7", &[]);
+    run.publish_failed(Outcome::Conflict).is("Elected a@7", &["read"]);
+    run.read(Some(slice("a", 7)), Facts::Newer).is("Elected a@7", &["tell LeaderRecovered recovery a"]);
+}
+
+#[test]
 fn what_another_replica_wrote_is_told_by_that() {
     let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
     run.tell(Event::LeaseLost);
@@ -66,6 +88,7 @@ fn what_another_replica_wrote_is_told_by_that() {
     run.gone("b").is("Leaderless", &["publish nobody@8"]);
     run.observed(slice("b", 8).empty(), Facts::Newer).is("Leaderless", &[]).rests();
     run.publish_failed(Outcome::Conflict).is("Leaderless", &[]).rests();
+    run.ready(pod("a")).published().is("Elected a@9", &["tell LeaderRecovered recovery a"]);
 }
 
 #[test]
@@ -73,6 +96,16 @@ fn a_withdrawal_seen_before_its_answer_is_told_once_that_says_it_is_ours() {
     let mut run = Run::led(Policy::default(), [pod("a").ready()]);
     run.gone("a").echoed().is("Leaderless", &["tell NoPodsFound", "mirror nobody@7"]);
     run.answered_echo().is("Leaderless", &["tell LeaderLost gone after a"]).rests();
+}
+
+/// The Service changed while the write was under way, so that the watch shows labels that are no longer asked for.
+#[test]
+fn a_withdrawal_seen_to_be_outdated_is_told_once_its_answer_says_it_is_ours() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.gone("a").is("Leaderless", &["publish nobody@7"]);
+    run.observed(slice("a", 7).empty().ours().damaged(), Facts::Newer).is("Leaderless", &[]);
+    run.answered_echo();
+    run.is("Leaderless", &["tell NoPodsFound", "tell LeaderLost gone after a", "mirror nobody@7"]);
 }
 
 /// The slice's creation is seen before its answer, and the first leader's write is answered before that, too.

@@ -1,6 +1,6 @@
 //! What the watch shows of the slice when others write it, too.
 
-use machine::{Cause, Departure, Event, Policy, Shown};
+use machine::{Cause, Departure, Event, Outcome, Policy, Shown};
 
 use crate::support::{Facts, Run, endpoint, pod, policy, secs, slice};
 
@@ -177,6 +177,39 @@ fn a_pod_confirmed_to_be_no_member_may_become_one() {
 }
 
 #[test]
+fn the_answer_to_a_doubt_that_is_moot_is_a_fact_all_the_same() {
+    let mut run = run();
+    run.observed(slice("d", 8), Facts::Older).is("Elected d@8", &["confirm d"]);
+    run.observed(slice("b", 9), Facts::Older).is("Elected b@9", &["mirror b@9"]);
+    run.confirmed(pod("d").ready().priority(1)).is_silent();
+    run.gone("b").is("Reelecting d@10 by gone", &["publish d@10 .4"]);
+}
+
+#[test]
+fn a_question_that_failed_leaves_the_others_open() {
+    let mut run = run();
+    run.observed(slice("d", 8), Facts::Older).is("Elected d@8", &["confirm d"]);
+    let about_d = run.asked();
+    run.observed(slice("e", 9), Facts::Older).is("Elected e@9", &["confirm e"]);
+    run.confirm_failed().is("Elected e@9", &[]);
+    let member = Some(pod("d").ready().priority(1).version(500).0);
+    run.tell(Event::Confirmed { id: about_d, member, exists: true }).is_silent();
+    run.wakes_after(20).confirmed_absent().is("Reelecting d@10 by gone", &["publish d@10 .4"]);
+}
+
+#[test]
+fn the_last_news_of_one_that_is_gone_does_not_raise_another() {
+    let mut run = run();
+    run.observed(slice("d", 8), Facts::Older).confirmed_absent();
+    run.is("Reelecting a@9 by gone", &["publish a@9 .1"]).published();
+    run.observed(slice("e", 10), Facts::Older).confirmed_absent();
+    run.is("Reelecting a@11 by gone", &["publish a@11 .1"]).published();
+    run.gone("d").is_silent();
+    run.ready(pod("e").priority(9)).is_silent();
+    run.gone("a").is("Reelecting b@12 by gone", &["publish b@12 .2"]);
+}
+
+#[test]
 fn a_higher_term_that_drains_is_confirmed_if_our_facts_are_older() {
     let mut run = run();
     run.observed(slice("b", 8).terminating(), Facts::Older).is("Elected b@8", &["confirm b"]);
@@ -190,6 +223,20 @@ fn an_edit_with_newer_facts_is_repaired_at_once() {
     run.observed(slice("a", 7).shown(Shown::Foreign), Facts::Newer).is("Elected a@7", &["publish a@7 .1"]);
     run.published().rests();
     run.observed(slice("a", 7).damaged(), Facts::Older).is("Elected a@7", &["publish a@7 .1"]);
+}
+
+#[test]
+fn a_repair_that_another_replica_made_answers_ours() {
+    let mut run = run();
+    run.observed(slice("a", 7).damaged(), Facts::Newer).is("Elected a@7", &["publish a@7 .1"]);
+    run.observed(slice("a", 7), Facts::Newer).is("Elected a@7", &[]).rests();
+    run.publish_failed(Outcome::Conflict).is_silent().rests();
+}
+
+#[test]
+fn a_higher_epoch_without_its_leaders_endpoint_is_no_term() {
+    let mut run = run();
+    run.observed(slice("b", 8).shown(Shown::Foreign), Facts::Newer).is("Elected a@9", &["publish a@9 .1"]);
 }
 
 #[test]

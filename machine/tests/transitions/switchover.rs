@@ -1,6 +1,6 @@
 //! Handovers that people ask for.
 
-use machine::{Cause, Event, Outcome, Policy};
+use machine::{Cause, Departure, Event, Outcome, Policy};
 
 use crate::support::{Facts, Run, pod, policy, request, secs, slice};
 
@@ -35,6 +35,22 @@ fn switchover_waits_until_the_named_member_is_eligible() {
     let now = run.now;
     run.ready(pod("b").ready_since(now)).is("Elected a@7", &[]);
     run.wakes_after(10_000).is("Elected a@7", &["confirm b"]);
+}
+
+#[test]
+fn switchover_that_waits_is_not_completed_by_a_repair() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b")]);
+    run.requested("b").is("Elected a@7", &[]);
+    run.observed(slice("a", 7).damaged(), Facts::Newer).is("Elected a@7", &["publish a@7 .1"]);
+    run.published().is("Elected a@7", &[]).rests();
+    assert!(run.election.pending_switchover().is_some());
+}
+
+#[test]
+fn switchover_asks_again_if_another_pod_of_the_name_answers() {
+    let mut run = run();
+    run.requested("c").is("Elected a@7", &["confirm c"]);
+    run.confirmed(pod("c").uid("c9").created(999_000)).is("Elected a@7", &["confirm c"]);
 }
 
 #[test]
@@ -160,6 +176,15 @@ fn switchover_whose_candidate_and_incumbent_are_lost_has_the_losss_cause() {
     run.requested("c");
     run.confirmed(pod("c").ready());
     run.gone("a").gone("c").is("Reelecting b@9 by gone", &[]);
+}
+
+#[test]
+fn switchover_whose_incumbent_was_lost_before_the_candidate_has_the_incumbents_cause() {
+    let mut run = run();
+    run.requested("c");
+    run.confirmed(pod("c").ready()).is("Reelecting c@8 by switchover", &["publish c@8 .3 handled c"]);
+    run.gone("a").is("Reelecting c@8 by switchover", &[]);
+    run.departed("c", Departure::Relabelled).is("Reelecting b@9 by gone", &[]);
 }
 
 #[test]

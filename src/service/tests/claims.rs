@@ -1,6 +1,7 @@
 //! Whose an object is, and what becomes of those of the Go zen-lead.
 
 use super::*;
+use crate::kinds::fixtures::service_json;
 
 /// Whose the leader Service is, once somebody did this to it.
 fn whose(over: &Value) -> Claim {
@@ -124,4 +125,36 @@ fn b08_what_zen_lead_made_is_no_source() {
         &json!({"metadata": {"labels": null}})
     ))));
     assert!(!is_generated(&service(&json!({}))));
+}
+
+#[test]
+fn of_several_owners_the_one_that_controls_counts() {
+    let several = json!({"metadata": {"ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "y"},
+        {"apiVersion": "v1", "kind": "Service", "name": "orders", "uid": "former", "controller": true},
+    ]}});
+    assert_eq!(whose(&several), Claim::Stale(Stale::Owner));
+}
+
+#[test]
+fn who_opts_in_asks_for_a_service_and_a_slice_for_each_family() {
+    let asks = |over: &Value, is_service, name| {
+        let base = json!({"metadata": {"annotations": {ENABLED: "true"}}});
+        asks_for(&decode(with(with(service_json(), &base), over)), is_service, name)
+    };
+    let plain = json!({});
+    assert!(asks(&plain, true, "orders-leader") && asks(&plain, false, "orders-leader"));
+    assert!(!asks(&plain, true, "bills-leader") && !asks(&plain, false, "bills-leader"));
+    let named = json!({"metadata": {"annotations": {"zen-lead.io/leader-service-name": "primary"}}});
+    assert!(asks(&named, true, "primary") && !asks(&named, true, "orders-leader"));
+    let both = json!({"spec": {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "PreferDualStack"}});
+    assert!(asks(&both, false, "orders-leader-ipv6") && !asks(&both, true, "orders-leader-ipv6"));
+    for not in [
+        json!({"metadata": {"annotations": {ENABLED: "no"}}}),
+        json!({"metadata": {"deletionTimestamp": "2025-11-20T08:00:00Z"}}),
+        json!({"metadata": {"labels": {"zen-lead.io/source-service": "x"}}}),
+        json!({"spec": {"selector": null}}),
+    ] {
+        assert!(!asks(&not, true, "orders-leader"), "{not}");
+    }
 }
