@@ -14,7 +14,7 @@ use std::alloc::System;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use lab::Directory as Folder;
 use machine::{Effect, Election, Endpoint, Event, Member, Pod, Policy, Reach, Standing, Timestamp, Version};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -106,10 +106,20 @@ const fn decimal(number: u64) -> f64 {
     number as f64
 }
 
+/// In each second of processor time: what others do on the machine meanwhile is left out.
 fn per_second(read: impl FnOnce() -> Result<u64>) -> Result<f64> {
-    let begun = Instant::now();
+    let begun = processor_seconds()?;
     let records = read()?;
-    Ok(decimal(records) / begun.elapsed().as_secs_f64())
+    Ok(decimal(records) / (processor_seconds()? - begun))
+}
+
+/// What this thread has had of a core.
+fn processor_seconds() -> Result<f64> {
+    // Brings the kernel's account up to date.
+    std::thread::yield_now();
+    let account = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = account.split_whitespace().next().context("the kernel keeps no account")?;
+    Ok(decimal(nanos.parse()?) / 1e9)
 }
 
 /// Reads a log, and counts its records.

@@ -146,12 +146,12 @@ pub(super) fn read(text: &[u8]) -> Result<Line<'_>, Unreadable> {
         .map_err(|error| Unreadable::Wrong(format!("it is no UTF-8 (column {})", error.valid_up_to() + 1)))?;
     match serde_json::from_str::<RecordFields<'_>>(text) {
         Ok(fields) => fields.into_record(),
-        Err(error) => read_header(text, error),
+        Err(error) => read_header(text, &error),
     }
 }
 
 /// `no_record`: why it is no record.
-fn read_header(text: &str, no_record: serde_json::Error) -> Result<Line<'_>, Unreadable> {
+fn read_header<'a>(text: &'a str, no_record: &serde_json::Error) -> Result<Line<'a>, Unreadable> {
     if let Ok(AnyVersion { log, machine }) = serde_json::from_str(text)
         && log > VERSION
     {
@@ -160,7 +160,7 @@ fn read_header(text: &str, no_record: serde_json::Error) -> Result<Line<'_>, Unr
     match serde_json::from_str::<HeaderFields<'_>>(text) {
         Ok(fields) => fields.into_header(),
         // It is what it could be read as for longer.
-        Err(error) => Err(wrong(if error.column() > no_record.column() { &error } else { &no_record })),
+        Err(error) => Err(wrong(if error.column() > no_record.column() { &error } else { no_record })),
     }
 }
 

@@ -188,11 +188,10 @@ impl Log {
         let open = self.queue.as_ref().and_then(Queue::open);
         let recording = self.flight.push(key, before.as_ref(), record.clone(), open);
         if let Some(queue) = &mut self.queue {
-            match recording {
-                Some(recording) => {
-                    queue.push(Queued { recording, key: key.clone(), before: before.map(Box::new), record })
-                }
-                None => queue.dropped += 1,
+            if let Some(recording) = recording {
+                queue.push(Queued { recording, key: key.clone(), before: before.map(Box::new), record });
+            } else {
+                queue.dropped += 1;
             }
         }
         self.flight.make_room();
