@@ -63,7 +63,7 @@ mod tests {
         let recorder = Recorder::new(1 << 20);
         let key = Key { namespace: "shop".into(), name: "orders".into() };
         let mut election = Election::new(Policy::default());
-        let _ = recorder.step(&key, 1, Timestamp(17), &mut election, &Event::LeaseLost);
+        let _ = recorder.step(&key, 1, Timestamp(17), &mut election, Event::LeaseLost);
         let (status, log) = get(&recorder, "/debug/elections/shop/orders/log").await;
         assert_eq!((status, Some(log)), (StatusCode::OK, recorder.log("shop", "orders")));
         let list = get(&recorder, "/debug/elections/").await;

@@ -36,7 +36,7 @@ use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::metrics::Metrics;
 use crate::notice::{self, Notice, Regarding};
-use crate::record::Recorder;
+use crate::record::{Record, Recorder};
 use crate::rows::PodRow;
 use crate::traces::Tracer;
 use crate::watch::Change;
@@ -332,11 +332,11 @@ impl Driver {
             while let Some(event) = facts.pop_front() {
                 let since = managed.election.state().since();
                 let seq = managed.journal.next_seq();
-                let mut step = self.recorder.step(key, seq, at, &mut managed.election, &event);
-                let transition = step.transition.take();
-                managed.measure(&event, transition.as_ref(), &step, at, &mut out);
-                let followed = managed.follow(&event, transition.as_ref(), &cx, &mut out);
-                if let Some(transition) = transition {
+                let record = self.recorder.step(key, seq, at, &mut managed.election, event);
+                let Record { event, step, .. } = &*record;
+                managed.measure(event, step, at, &mut out);
+                let followed = managed.follow(event, step.transition.as_ref(), &cx, &mut out);
+                if let Some(transition) = &step.transition {
                     managed.triggered(at);
                     moves.push(Moved {
                         is_found: matches!(event, Event::Synced { .. }) && transition.cause == Cause::Adopted,
@@ -344,7 +344,7 @@ impl Driver {
                         lasted: (since > Timestamp(0)).then(|| at.since(since)),
                         trace: followed.ids.map(|ids| ids.trace),
                         took: followed.took,
-                        transition,
+                        transition: transition.clone(),
                     });
                 }
                 managed.carry_out(step, &cx, &mut out);

@@ -268,35 +268,35 @@ impl Managed {
     }
 
     /// Turns the election's orders into requests.
-    pub(crate) fn carry_out(&mut self, step: Step, cx: &Surroundings<'_>, out: &mut Outcome) {
-        for effect in step.effects {
+    pub(crate) fn carry_out(&mut self, step: &Step, cx: &Surroundings<'_>, out: &mut Outcome) {
+        for effect in &step.effects {
             match effect {
-                Effect::Publish { id, wanted, based_on } => self.publish(id, &wanted, based_on, cx, out),
+                Effect::Publish { id, wanted, based_on } => self.publish(*id, wanted, *based_on, cx, out),
                 Effect::Read { id } => {
                     let name = slice::name(&self.place(cx.identity), self.first_family());
                     let known = self.authority.as_ref().map_or(Version(0), |known| known.publication.version);
-                    out.errands.push((Errand::Read { id, known }, Request::ReadSlice(name)));
+                    out.errands.push((Errand::Read { id: *id, known }, Request::ReadSlice(name)));
                 }
                 Effect::Confirm { id, pod } => {
                     let (name, uid) = (pod.name().to_owned(), pod.uid().to_owned());
                     out.errands
-                        .push((Errand::Confirm { id, name: name.clone(), uid }, Request::ReadPod(name)));
+                        .push((Errand::Confirm { id: *id, name: name.clone(), uid }, Request::ReadPod(name)));
                 }
                 Effect::Mirror { id, mirror } => {
-                    self.service.mirror = Some(Box::new(mirror));
+                    self.service.mirror = Some(Box::new(mirror.clone()));
                     self.service.is_mirror_old = false;
-                    self.service.mirror_order = Some(id);
+                    self.service.mirror_order = Some(*id);
                     self.service.is_due = true;
                 }
                 Effect::Notify { id, notice } => {
-                    let notice = Notice::election(&notice, self.election.state().epoch());
+                    let notice = Notice::election(notice, self.election.state().epoch());
                     let event = notice::event(&notice, &self.regarding(), cx.at, &cx.identity.replica);
-                    out.errands.push((Errand::Notify { id }, Request::Notify(Box::new(event))));
+                    out.errands.push((Errand::Notify { id: *id }, Request::Notify(Box::new(event))));
                 }
                 Effect::Remove { id, scope } => {
-                    let targets = self.targets(scope, cx.identity);
-                    let errand = Errand::Remove { id, scope, targets: targets.clone() };
-                    out.errands.push((errand, self.removal(scope, targets)));
+                    let targets = self.targets(*scope, cx.identity);
+                    let errand = Errand::Remove { id: *id, scope: *scope, targets: targets.clone() };
+                    out.errands.push((errand, self.removal(*scope, targets)));
                 }
             }
         }

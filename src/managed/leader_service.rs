@@ -15,6 +15,7 @@ use crate::service::{self, Claim, claim_service};
 
 /// What is known of the leader Service, and what is being done about it.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(super) struct LeaderService {
     pub(super) observed: Option<Seen>,
     pub(super) obstruction: Option<Arc<str>>,

@@ -30,16 +30,9 @@ impl Managed {
     }
 
     /// Counts what a fact led to, and notes since when its leader leads.
-    pub(crate) fn measure(
-        &mut self,
-        event: &Event,
-        transition: Option<&Transition>,
-        step: &Step,
-        at: Timestamp,
-        out: &mut Outcome,
-    ) {
+    pub(crate) fn measure(&mut self, event: &Event, step: &Step, at: Timestamp, out: &mut Outcome) {
         let leads = |phase| matches!(phase, Phase::Elected | Phase::Draining);
-        if let Some(Transition { from, to, from_pod, to_pod, cause }) = transition {
+        if let Some(Transition { from, to, from_pod, to_pod, cause }) = &step.transition {
             let is_found = matches!(event, Event::Synced { .. });
             if leads(*to) && (from_pod != to_pod || !leads(*from)) {
                 self.led_since = self.remembered_switch.filter(|_| is_found).or(Some(at));

@@ -309,7 +309,7 @@ mod tests {
             for _ in 0..count {
                 self.seq += 1;
                 let at = Timestamp(self.seq);
-                let _ = self.recorder.step(&key, self.seq, at, &mut self.election, &Event::LeaseLost);
+                let _ = self.recorder.step(&key, self.seq, at, &mut self.election, Event::LeaseLost);
             }
         }
 

@@ -37,6 +37,8 @@ pub(super) struct Flight {
     rings: HashMap<Key, Box<Ring>>,
     /// When the oldest record of each ring happened, or an older one that has left meanwhile.
     oldest: BinaryHeap<Reverse<(Timestamp, Key)>>,
+    /// The record that left last. The next one takes its place, so that full rings take no new memory.
+    pub(super) spare: Option<Arc<Record>>,
 }
 
 impl Ring {
@@ -63,12 +65,13 @@ impl Ring {
     }
 
     /// Lets go of the oldest record.
-    fn pop(&mut self) {
-        let Some(record) = self.records.pop_front() else { return };
+    fn pop(&mut self) -> Option<Arc<Record>> {
+        let record = self.records.pop_front()?;
         let own = self.own();
         let step = self.before.step(record.at, &record.event);
         debug_assert_eq!(step, record.step, "I14: {:?}", record.event);
         self.bytes = self.bytes + self.own() - own - weight::of(&record);
+        Some(record)
     }
 
     /// As a log.
@@ -81,7 +84,7 @@ impl Ring {
 
 impl Flight {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, used: 0, rings: HashMap::new(), oldest: BinaryHeap::new() }
+        Self { limit, used: 0, rings: HashMap::new(), oldest: BinaryHeap::new(), spare: None }
     }
 
     /// The recording on disk that has the header of this Service, if its ring goes on with the record number `seq`; else
@@ -90,29 +93,40 @@ impl Flight {
         self.rings.get(key).filter(|ring| ring.next == seq).map(|ring| ring.headed)
     }
 
-    /// Goes on with a Service's ring, or starts it anew `before` this record. There is a ring until room is made.
+    /// Goes on with a Service's ring, or starts it anew `before` this record. Answers the recording that has the record,
+    /// too: the one that is open, if it has the Service's header or gets it with the record.
     pub(super) fn push(
         &mut self,
         key: &Key,
         before: Option<&Election>,
         record: Arc<Record>,
-    ) -> Option<&mut Ring> {
-        if self.rings.get(key).is_none_or(|ring| ring.next != record.seq) {
-            let (at, ring) = (record.at, Box::new(Ring::new(before?.clone(), record.seq)));
-            self.used += ring.bytes;
-            match self.rings.insert(key.clone(), ring) {
-                Some(former) => self.used -= former.bytes,
-                None => self.oldest.push(Reverse((at, key.clone()))),
+        open: Option<u32>,
+    ) -> Option<u32> {
+        let ring = match self.rings.get_mut(key) {
+            Some(ring) if ring.next == record.seq => ring,
+            Some(_) | None => {
+                self.begin(key, Ring::new(before?.clone(), record.seq), record.at);
+                self.rings.get_mut(key)?
             }
-        }
-        let ring = self.rings.get_mut(key)?;
+        };
         let bytes = ring.bytes;
         if ring.records.len() == RECORDS_MOST {
-            ring.pop();
+            self.spare = ring.pop();
         }
         ring.push(record);
         self.used = self.used + ring.bytes - bytes;
-        Some(ring)
+        let recording = open.filter(|recording| before.is_some() || ring.headed == *recording);
+        // A Service whose record was lost starts anew with its next one.
+        ring.headed = recording.unwrap_or_default();
+        recording
+    }
+
+    fn begin(&mut self, key: &Key, ring: Ring, at: Timestamp) {
+        self.used += ring.bytes;
+        match self.rings.insert(key.clone(), Box::new(ring)) {
+            Some(former) => self.used -= former.bytes,
+            None => self.oldest.push(Reverse((at, key.clone()))),
+        }
     }
 
     /// The oldest records of all go first, and a ring with its last record.
@@ -127,7 +141,7 @@ impl Flight {
                 continue;
             }
             let before = ring.bytes;
-            ring.pop();
+            self.spare = ring.pop();
             self.used = self.used + ring.bytes - before;
             if let Some(next) = ring.records.front() {
                 self.oldest.push(Reverse((next.at, key)));

@@ -100,18 +100,13 @@ pub(super) enum Unreadable {
     Wrong(String),
 }
 
-/// The fields of both kinds of line, so that one look at the text is enough. Fields of no version up to ours are
-/// refused: somebody has mistyped one.
+/// The fields of a record, which nearly every line is. Those of no version up to ours are refused: somebody has mistyped
+/// one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields<'a> {
-    log: Option<u32>,
+struct RecordFields<'a> {
     #[serde(borrow)]
     service: Option<&'a str>,
-    machine: Option<Arc<str>>,
-    note: Option<Arc<str>>,
-    policy: Option<Policy>,
-    election: Option<Box<Election>>,
     seq: Option<u64>,
     at: Option<Timestamp>,
     event: Option<Event>,
@@ -124,6 +119,20 @@ struct Fields<'a> {
     effects: Vec<Effect>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderFields<'a> {
+    #[serde(rename = "log")]
+    _version: u32,
+    #[serde(borrow)]
+    service: Option<&'a str>,
+    machine: Option<Arc<str>>,
+    note: Option<Arc<str>>,
+    policy: Option<Policy>,
+    election: Option<Box<Election>>,
+    seq: Option<u64>,
+}
+
 /// What every version of a header has.
 #[derive(Deserialize)]
 struct AnyVersion {
@@ -132,24 +141,37 @@ struct AnyVersion {
 }
 
 pub(super) fn read(text: &[u8]) -> Result<Line<'_>, Unreadable> {
-    let fields = serde_json::from_slice::<Fields<'_>>(text);
-    let is_newer = fields.as_ref().map_or(true, |fields| fields.log.is_some_and(|log| log != VERSION));
-    if is_newer
-        && let Ok(AnyVersion { log, machine }) = serde_json::from_slice(text)
+    // All of the text at once: serde would look at each word of it.
+    let text = std::str::from_utf8(text)
+        .map_err(|error| Unreadable::Wrong(format!("it is no UTF-8 (column {})", error.valid_up_to() + 1)))?;
+    match serde_json::from_str::<RecordFields<'_>>(text) {
+        Ok(fields) => fields.into_record(),
+        Err(error) => read_header(text, &error),
+    }
+}
+
+/// `no_record`: why it is no record.
+fn read_header<'a>(text: &'a str, no_record: &serde_json::Error) -> Result<Line<'a>, Unreadable> {
+    if let Ok(AnyVersion { log, machine }) = serde_json::from_str(text)
         && log > VERSION
     {
         return Err(Unreadable::Newer(log, machine));
     }
-    // The position that serde names is one in the line, which is the reader's to name.
-    let fields = fields.map_err(|error| {
-        let words = error.to_string();
-        let words = words.split_once(" at line ").map_or(&*words, |(words, _)| words);
-        Unreadable::Wrong(format!("{words} (column {})", error.column()))
-    })?;
-    if fields.log.is_some() { fields.into_header() } else { fields.into_record() }
+    match serde_json::from_str::<HeaderFields<'_>>(text) {
+        Ok(fields) => fields.into_header(),
+        // It is what it could be read as for longer.
+        Err(error) => Err(wrong(if error.column() > no_record.column() { &error } else { no_record })),
+    }
 }
 
-impl<'a> Fields<'a> {
+/// The position that serde names is one in the line, which is the reader's to name.
+fn wrong(error: &serde_json::Error) -> Unreadable {
+    let words = error.to_string();
+    let words = words.split_once(" at line ").map_or(&*words, |(words, _)| words);
+    Unreadable::Wrong(format!("{words} (column {})", error.column()))
+}
+
+impl<'a> HeaderFields<'a> {
     fn into_header(self) -> Result<Line<'a>, Unreadable> {
         let service: Arc<str> = self.service.ok_or_else(|| missing("service", "header"))?.into();
         let machine = self.machine.ok_or_else(|| missing("machine", "header"))?;
@@ -166,7 +188,9 @@ impl<'a> Fields<'a> {
         };
         Ok(Line::Header(Header { service, machine, note: self.note, seq, start }))
     }
+}
 
+impl<'a> RecordFields<'a> {
     fn into_record(self) -> Result<Line<'a>, Unreadable> {
         let seq = self.seq.ok_or_else(|| missing("seq", "record"))?;
         let at = self.at.ok_or_else(|| missing("at", "record"))?;

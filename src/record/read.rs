@@ -82,18 +82,32 @@ pub struct Reader<R> {
     input: R,
     line: u64,
     buffer: Vec<u8>,
-    /// The number of each Service's next record.
-    next: BTreeMap<Arc<str>, u64>,
+    courses: BTreeMap<Arc<str>, Course>,
     /// The Service of the last header.
     current: Option<Arc<str>>,
     is_cut: bool,
+}
+
+/// The records of one Service.
+struct Course {
+    service: Arc<str>,
+    /// The number of the next one.
+    next: u64,
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads `input`; `file` is what errors call it.
     pub fn new(file: &str, input: R) -> Self {
         let file = file.into();
-        Self { file, input, line: 0, buffer: Vec::new(), next: BTreeMap::new(), current: None, is_cut: false }
+        Self {
+            file,
+            input,
+            line: 0,
+            buffer: Vec::new(),
+            courses: BTreeMap::new(),
+            current: None,
+            is_cut: false,
+        }
     }
 
     /// The file's name.
@@ -137,12 +151,13 @@ impl<R: BufRead> Reader<R> {
             }
             return match line::read(&self.buffer) {
                 Ok(Line::Header(header)) => {
-                    self.next.insert(header.service.clone(), header.seq);
-                    self.current = Some(header.service.clone());
+                    let service = header.service.clone();
+                    self.current = Some(service.clone());
+                    self.courses.insert(service.clone(), Course { service, next: header.seq });
                     Ok(Some(Entry::Start(header)))
                 }
                 Ok(Line::Record(service, record)) => {
-                    let service = place(&mut self.next, self.current.as_ref(), service, record.seq)?;
+                    let service = place(&mut self.courses, self.current.as_ref(), service, record.seq)?;
                     Ok(Some(Entry::Step(service, record)))
                 }
                 Err(Unreadable::Newer(found, writer)) => Err(Fault::Newer { found, writer }),
@@ -158,21 +173,18 @@ impl<R: BufRead> Reader<R> {
 
 /// Whose record it is, provided that it is the one that follows.
 fn place(
-    next: &mut BTreeMap<Arc<str>, u64>,
+    courses: &mut BTreeMap<Arc<str>, Course>,
     current: Option<&Arc<str>>,
     named: Option<&str>,
     found: u64,
 ) -> Result<Arc<str>, Fault> {
     let no_header = || Fault::NoHeader { service: named.map(str::to_owned) };
     let name = named.or_else(|| current.map(|name| &**name)).ok_or_else(no_header)?;
-    let (service, expected) = next.get_key_value(name).ok_or_else(no_header)?;
-    let (service, expected) = (service.clone(), *expected);
-    if found != expected {
-        return Err(Fault::Order { service, expected, found });
+    let Course { service, next } = courses.get_mut(name).ok_or_else(no_header)?;
+    if found != *next {
+        return Err(Fault::Order { service: service.clone(), expected: *next, found });
     }
-    if let Some(next) = next.get_mut(name) {
-        // Nothing comes after the last number there is; no election gets there.
-        *next = next.saturating_add(1);
-    }
-    Ok(service)
+    // Nothing comes after the last number there is; no election gets there.
+    *next = next.saturating_add(1);
+    Ok(service.clone())
 }

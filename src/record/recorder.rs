@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use machine::{Election, Event, Step, Timestamp};
+use machine::{Election, Event, Timestamp};
 
 use super::Record;
 use super::files::{self, Directory, Files, Queue, Queued};
@@ -60,14 +60,24 @@ impl Recorder {
             .map_err(|error| DirectoryError { directory: path, error })
     }
 
-    /// Lets the election take its step number `seq`, and takes note of it.
-    pub fn step(&self, key: &Key, seq: u64, at: Timestamp, election: &mut Election, event: &Event) -> Step {
+    /// Lets the election take its step number `seq`, and takes note of it. What it led to is shared, not copied.
+    #[must_use]
+    pub fn step(
+        &self,
+        key: &Key,
+        seq: u64,
+        at: Timestamp,
+        election: &mut Election,
+        event: Event,
+    ) -> Arc<Record> {
         // Not locked during the step: should that ever panic, the hook writes down what led to it.
-        let before = self.shared.lock().needs_start(key, seq).then(|| election.clone());
-        let step = election.step(at, event);
-        let record = Arc::new(Record { seq, at, event: event.clone(), step: step.clone() });
-        self.shared.lock().push(key, before, record);
-        step
+        let (before, spare) = self.shared.lock().prepare(key, seq, election);
+        let mut step = election.step(at, &event);
+        // The first order makes room for four.
+        step.effects.shrink_to_fit();
+        let record = renewed(spare, Record { seq, at, event, step });
+        self.shared.lock().push(key, before, record.clone());
+        record
     }
 
     /// The newest records of a Service, as a log.
@@ -124,6 +134,17 @@ impl Recorder {
     }
 }
 
+/// The record, in the memory of one that nobody needs any more.
+fn renewed(spare: Option<Arc<Record>>, record: Record) -> Arc<Record> {
+    if let Some(mut spare) = spare
+        && let Some(place) = Arc::get_mut(&mut spare)
+    {
+        *place = record;
+        return spare;
+    }
+    Arc::new(record)
+}
+
 fn text(key: &Key, ring: &Ring) -> Option<String> {
     let mut buffer = Vec::new();
     ring.write(key.to_string().into(), &mut buffer).ok()?;
@@ -150,19 +171,24 @@ impl Shared {
 }
 
 impl Log {
-    /// Whether the record of this number must come with the election before it.
-    fn needs_start(&self, key: &Key, seq: u64) -> bool {
+    /// The election before its step of this number, if the record must come with it, and memory for the record.
+    fn prepare(
+        &mut self,
+        key: &Key,
+        seq: u64,
+        election: &Election,
+    ) -> (Option<Election>, Option<Arc<Record>>) {
         let open = self.queue.as_ref().and_then(Queue::open);
-        self.flight.headed(key, seq).is_none_or(|headed| open.is_some_and(|recording| recording != headed))
+        let headed = self.flight.headed(key, seq);
+        let needs_start = headed.is_none_or(|headed| open.is_some_and(|recording| recording != headed));
+        (needs_start.then(|| election.clone()), self.flight.spare.take())
     }
 
     fn push(&mut self, key: &Key, before: Option<Election>, record: Arc<Record>) {
-        let ring = self.flight.push(key, before.as_ref(), record.clone());
-        if let (Some(queue), Some(ring)) = (&mut self.queue, ring) {
-            let open = queue.open().filter(|recording| before.is_some() || ring.headed == *recording);
-            // A Service whose record was lost starts anew with its next one.
-            ring.headed = open.unwrap_or_default();
-            if let Some(recording) = open {
+        let open = self.queue.as_ref().and_then(Queue::open);
+        let recording = self.flight.push(key, before.as_ref(), record.clone(), open);
+        if let Some(queue) = &mut self.queue {
+            if let Some(recording) = recording {
                 queue.push(Queued { recording, key: key.clone(), before: before.map(Box::new), record });
             } else {
                 queue.dropped += 1;

@@ -6,28 +6,35 @@ use machine::{Effect, Event, Member, Mirror, Notice, Obstruction, Outcome, Pod, 
 
 use super::Record;
 
-/// What goes with an allocation: an [`Arc`]'s two counts, or the allocator's own.
-const ALLOCATION: usize = 16;
+/// What the allocator takes for itself: a word, and what it rounds up.
+const ALLOCATOR: usize = 16;
+
+/// What goes with all that is shared: the [`Arc`]'s two counts, and the allocator's own.
+const SHARED: usize = 2 * size_of::<usize>() + ALLOCATOR;
 
 /// What a record takes, in bytes. Texts that it shares with others are counted in full: they may be the last ones to
 /// let go of them, and so the sum is never too low.
 pub(super) fn of(record: &Record) -> usize {
     let Record { seq: _, at: _, event, step } = record;
     let moved = step.transition.iter().flat_map(|moved| [moved.from_pod.as_ref(), moved.to_pod.as_ref()]);
-    let effects = step.effects.capacity() * size_of::<Effect>() + ALLOCATION;
-    ALLOCATION
+    SHARED
         + size_of::<Record>()
-        + effects
+        + list::<Effect>(step.effects.capacity())
         + moved.map(pod).sum::<usize>()
         + step.effects.iter().map(effect).sum::<usize>()
         + self::event(event)
 }
 
+fn list<T>(capacity: usize) -> usize {
+    if capacity == 0 { 0 } else { capacity * size_of::<T>() + ALLOCATOR }
+}
+
 fn event(event: &Event) -> usize {
     match event {
         Event::Synced { members, standing } => {
-            let rows = members.capacity() * size_of::<Member>();
-            rows + members.iter().map(member).sum::<usize>() + publication(standing.published.as_ref())
+            list::<Member>(members.capacity())
+                + members.iter().map(member).sum::<usize>()
+                + publication(standing.published.as_ref())
         }
         Event::Unblocked { standing } => publication(standing.published.as_ref()),
         Event::PodReady { member }
@@ -36,14 +43,14 @@ fn event(event: &Event) -> usize {
         | Event::PodChanged { member } => self::member(member),
         Event::Confirmed { member, .. } => member.as_ref().map_or(0, self::member),
         Event::PodGone { pod, .. } | Event::NodeLost { pod } | Event::NodeBack { pod } => name(pod),
-        Event::PublishFailed { outcome: Outcome::Refused { words, .. }, .. } => words.len() + ALLOCATION,
+        Event::PublishFailed { outcome: Outcome::Refused { words, .. }, .. } => words.len() + SHARED,
         Event::ReadDone { published, .. } => publication(published.as_ref()),
         Event::PublicationObserved { published, by, .. } => {
             publication(published.as_ref()) + text(by.as_ref())
         }
-        Event::Blocked { by: Obstruction::Service(by) | Obstruction::Slice(by) } => by.len() + ALLOCATION,
+        Event::Blocked { by: Obstruction::Service(by) | Obstruction::Slice(by) } => by.len() + SHARED,
         Event::SwitchoverRequested { request } => {
-            request.text.len() + request.pod.len() + text(request.uid.as_ref()) + 2 * ALLOCATION
+            request.text.len() + request.pod.len() + text(request.uid.as_ref()) + 2 * SHARED
         }
         Event::PolicyChanged { .. }
         | Event::OptedOut
@@ -95,11 +102,11 @@ fn pod(pod: Option<&Pod>) -> usize {
 }
 
 fn name(pod: &Pod) -> usize {
-    pod.name().len() + 1 + pod.uid().len() + ALLOCATION
+    pod.name().len() + 1 + pod.uid().len() + SHARED
 }
 
 fn text(text: Option<&Arc<str>>) -> usize {
-    text.map_or(0, |text| text.len() + ALLOCATION)
+    text.map_or(0, |text| text.len() + SHARED)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //!
 //! The facts are those of the log; the answers cannot be, for other orders would have been given. So the API server is
 //! played: it takes every write that is based on what it holds, after the time that writes took at the median. What was
-//! told of this replica's own writes is left out, and so are the writes of other replicas; those of strangers are not.
+//! told of this replica's own writes is left out; those of strangers are facts.
+//!
+//! What other replicas wrote was decided by the recorded policy. By the other one they would have decided as this
+//! replica does, which so acts for all: it has the Lease throughout, and their writes are left out and counted.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -10,8 +13,8 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use machine::{
-    Effect, Election, Event, Micros, OrderId, Outcome, Policy, Publication, Standing, Timestamp, Version,
-    Wanted,
+    Effect, Election, Epoch, Event, Micros, OrderId, Outcome, Policy, Publication, Standing, Timestamp,
+    Version, Wanted,
 };
 
 use super::Override;
@@ -86,6 +89,10 @@ impl<'a> WhatIf<'a> {
                     line(out, &format!("  {name}"), before, after)?;
                 }
             }
+            if course.terms_of_others > 0 {
+                let terms = course.terms_of_others;
+                writeln!(out, "  terms of other replicas, left out: {terms}; this one decides for all")?;
+            }
         }
         Ok(())
     }
@@ -111,6 +118,10 @@ struct Course {
     policy: Option<Policy>,
     /// The first order of the log. Earlier ones were given before it starts, and are answered as they were.
     first_order: Option<OrderId>,
+    /// The newest term that was told of, whoever wrote it.
+    newest_term: Option<Epoch>,
+    /// The terms that other replicas have begun.
+    terms_of_others: u64,
 }
 
 impl Default for Course {
@@ -124,6 +135,8 @@ impl Default for Course {
             tally: Tally::default(),
             policy: None,
             first_order: None,
+            newest_term: None,
+            terms_of_others: 0,
         }
     }
 }
@@ -134,6 +147,7 @@ impl Course {
         self.tally.start(&election);
         self.slice = election.published().cloned();
         self.version = self.slice.as_ref().map_or(Version(0), |slice| slice.version);
+        self.newest_term = self.slice.as_ref().and_then(|slice| slice.epoch);
         self.calls.clear();
         self.answer_time = answer_time;
         self.election = election;
@@ -151,6 +165,7 @@ impl Course {
         self.until(record.at);
         if let Some(policy) = self.policy.take() {
             self.step(record.at, &Event::PolicyChanged { policy });
+            self.step(record.at, &Event::LeaseHeld);
         }
         if let Some(event) = self.fact(&record.event) {
             self.step(record.at, &event);
@@ -164,11 +179,16 @@ impl Course {
         let event = match event {
             Event::Synced { members, standing } => {
                 self.see(standing.horizon);
-                self.slice.clone_from(&standing.published);
+                self.note_term(standing.published.as_ref());
+                // Told anew, it is known to be there; what it says then was decided by the recorded policy.
+                if self.slice.is_none() || standing.published.is_none() {
+                    self.slice.clone_from(&standing.published);
+                }
                 if let Some(version) = self.slice.as_ref().map(|slice| slice.version) {
                     self.see(version);
                 }
-                Event::Synced { members: members.clone(), standing: standing.clone() }
+                let standing = Standing { published: self.slice.clone(), ..standing.clone() };
+                Event::Synced { members: members.clone(), standing }
             }
             Event::Unblocked { standing } => {
                 self.see(standing.horizon);
@@ -202,8 +222,6 @@ impl Course {
             | Event::SwitchoverWithdrawn
             | Event::Paused { .. }
             | Event::Resumed
-            | Event::LeaseHeld
-            | Event::LeaseLost
             | Event::NodeLost { .. }
             | Event::NodeBack { .. }
             | Event::ServerBack => event.clone(),
@@ -221,9 +239,22 @@ impl Course {
             | Event::RemoveFailed { id } => {
                 self.first_order.is_none_or(|first| *id < first).then(|| event.clone())?
             }
-            Event::PublicationObserved { .. } | Event::DeadlineReached => return None,
+            Event::PublicationObserved { published, .. } => {
+                self.note_term(published.as_ref());
+                return None;
+            }
+            Event::LeaseHeld | Event::LeaseLost | Event::DeadlineReached => return None,
         };
         Some(event)
+    }
+
+    /// A term that is told of, and that others may have begun since the last one.
+    fn note_term(&mut self, published: Option<&Publication>) {
+        let Some(Publication { epoch: Some(epoch), ours, .. }) = published else { return };
+        if self.newest_term.is_some_and(|newest| newest < *epoch) {
+            self.terms_of_others += u64::from(!ours);
+        }
+        self.newest_term = self.newest_term.max(Some(*epoch));
     }
 
     const fn see(&mut self, version: Version) {

@@ -80,11 +80,22 @@ fn a_field_that_is_missing_or_mistyped_is_named() {
         ("{\"seq\":1,\"at\":17,\"event\":\"resumed\",\"from_pod\":\"a/1\"}", "`from`, `to` and `cause`"),
         ("{\"seq\":1,\"at\":17,\"event\":\"resumed\",\"to_pod\":\"a/1\"}", "`from`, `to` and `cause`"),
         ("{\"log\":1,\"machine\":\"0\",\"policy\":{}}", "needs `service`"),
-        ("{\"log\":1,\"service\":\"a/b\",\"machine\":\"0\",\"polizy\":{}}", "unknown field `polizy`"),
+        ("{\"log\":1,\"service\":\"a/b\",\"machine\":\"0\",\"polcy\":{}}", "unknown field `polcy`"),
     ] {
         let words = error(&format!("{header}{line}\n"));
         assert!(words.starts_with("a.jsonl:2: ") && words.contains(expected), "{line}: {words}");
     }
+}
+
+#[test]
+fn a_line_that_is_no_utf_8_is_named() {
+    let mut log = lines().concat().into_bytes();
+    let second = log.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    log[second + 4] = 0xff;
+    let mut reader = Reader::new("a.jsonl", &*log);
+    reader.read().unwrap();
+    let words = reader.read().unwrap_err().to_string();
+    assert!(words.starts_with("a.jsonl:2: ") && words.contains("no UTF-8 (column 5)"), "{words}");
 }
 
 #[test]

@@ -157,11 +157,22 @@ fn refused() -> Story {
     story
 }
 
-fn another_replica() -> Story {
+pub(crate) fn another_replica() -> Story {
     let mut story = story(
         "Another replica publishes the next leader first: its term is adopted, and our own write is refused by its version.",
     );
     story.led([0, 1]);
+    overtaken(story)
+}
+
+/// The same, seen by a replica that does not act first.
+pub(crate) fn another_replica_with_the_lease() -> Story {
+    let mut story = story("The replica that has the Lease publishes the next leader.");
+    story.led([0, 1]).tell(Event::LeaseLost);
+    overtaken(story)
+}
+
+fn overtaken(mut story: Story) -> Story {
     let next = story.pod(1);
     story.unready(0).wait(1).overwritten(None, |slice| {
         slice.leader = Some(pod(1));

@@ -231,6 +231,13 @@ impl Story {
         self.tell(Event::Synced { members, standing }).wait(200)
     }
 
+    /// All lists are in anew, as after a restore of the API server's store.
+    pub(crate) fn listed_anew(&mut self) -> &mut Self {
+        let (members, published) = (self.pods.clone(), self.slice.clone());
+        let standing = Standing { published, mirrored: None, horizon: Version(self.version) };
+        self.tell(Event::Synced { members, standing })
+    }
+
     pub(crate) fn ready(&mut self, number: usize) -> &mut Self {
         let member = self.change(number, |member, now| (member.ready, member.ready_changed) = (true, now));
         self.tell(Event::PodReady { member })

@@ -109,3 +109,33 @@ fn in_a_real_failback_the_leader_would_have_stayed_away() {
     assert!(changes[0].ends_with("/orders 2 -> 1"), "{changes:?}");
     assert_eq!(changes[1..], ["unready 1 -> 1", "failback 1 -> 0"]);
 }
+
+const DECIDES_FOR_ALL: &str = "terms of other replicas, left out: 1; this one decides for all";
+
+/// What another replica did by the recorded policy does not unseat the leader who stays by the other one.
+#[test]
+fn what_another_replica_decided_is_no_fact() {
+    let lines = told(&stories::another_replica(), &["failover-min-delay=5s"]);
+    assert!(lines[0].starts_with("shop/orders 1 -> 0 "), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), DECIDES_FOR_ALL);
+}
+
+#[test]
+fn what_is_published_when_all_is_listed_anew_is_no_fact() {
+    let mut story = stories::another_replica();
+    story.listed_anew().wait(500);
+    let lines = told(&story, &["failover-min-delay=5s"]);
+    assert!(lines[0].starts_with("shop/orders 1 -> 0 "), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), DECIDES_FOR_ALL, "found once more, it is the same term");
+}
+
+/// Only the Lease's holder would have handed back.
+#[test]
+fn the_log_of_a_replica_without_the_lease_tells_what_all_would_have_done() {
+    let mut story = stories::another_replica_with_the_lease();
+    story.ready(0).wait(1_000);
+    let lines = told(&story, &["failback=immediate"]);
+    assert!(lines[0].starts_with("shop/orders 1 -> 2 "), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("failback 0 -> 1 ")), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), DECIDES_FOR_ALL);
+}

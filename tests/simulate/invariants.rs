@@ -266,7 +266,7 @@ impl Judge {
         }
         let Some(epoch) = epoch_of(slice) else { return };
         if let Some(authority) = name.strip_suffix("-ipv6") {
-            let told = endpoints.first().is_none() || self.led.contains(&term(authority, slice));
+            let told = endpoints.is_empty() || self.led.contains(&term(authority, slice));
             self.check(told, "I12", || {
                 format!("{recorded:?} does not lead in epoch {epoch}, yet in {}", place())
             });
@@ -408,7 +408,7 @@ fn has_stray(store: &Store, name: &str) -> bool {
         .into_iter()
         .flatten()
         .filter(|slice| !is_others(slice))
-        .flat_map(|slice| slice["endpoints"].as_array())
+        .filter_map(|slice| slice["endpoints"].as_array())
         .flatten();
     shown
         .map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0])))

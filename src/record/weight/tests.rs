@@ -9,9 +9,9 @@ use super::*;
 
 const ID: OrderId = OrderId(7);
 /// What `orders-0/a0` takes.
-const POD: usize = 11 + ALLOCATION;
+const POD: usize = 11 + SHARED;
 /// What `words` takes.
-const WORDS: usize = 5 + ALLOCATION;
+const WORDS: usize = 5 + SHARED;
 
 fn orders() -> Pod {
     Pod::new("orders-0", "a0")
@@ -53,7 +53,7 @@ fn bare() -> usize {
 
 #[test]
 fn a_record_without_texts_is_its_own_size() {
-    assert_eq!(bare(), size_of::<Record>() + 2 * ALLOCATION);
+    assert_eq!(bare(), size_of::<Record>() + SHARED);
 }
 
 #[test]
@@ -67,7 +67,10 @@ fn each_event_is_counted_with_its_texts() {
     };
     let two = vec![orders_member(), orders_member()];
     for (event, texts) in [
-        (Event::Synced { members: two, standing: standing() }, 2 * size_of::<Member>() + 3 * POD + WORDS),
+        (
+            Event::Synced { members: two, standing: standing() },
+            2 * size_of::<Member>() + ALLOCATOR + 3 * POD + WORDS,
+        ),
         (Event::Unblocked { standing: standing() }, POD + WORDS),
         (Event::PodReady { member: orders_member() }, POD),
         (Event::PodUnready { member: orders_member() }, POD),
@@ -91,7 +94,7 @@ fn each_event_is_counted_with_its_texts() {
         (Event::PublicationObserved { published: None, horizon: Version(1), by: None }, 0),
         (Event::Blocked { by: Obstruction::Service(words()) }, WORDS),
         (Event::Blocked { by: Obstruction::Slice(words()) }, WORDS),
-        (Event::SwitchoverRequested { request }, 15 + 8 + 2 + 3 * ALLOCATION),
+        (Event::SwitchoverRequested { request }, 15 + 8 + 2 + 3 * SHARED),
     ] {
         let told = format!("{event:?}");
         assert_eq!(of(&record(event, Step::default())) - bare(), texts, "{told}");
@@ -115,7 +118,7 @@ fn each_order_is_counted_with_its_texts() {
         let told = format!("{effect:?}");
         let step = Step { transition: None, effects: vec![effect] };
         let more = of(&record(Event::Resumed, step)) - bare();
-        assert_eq!(more, size_of::<Effect>() + texts, "{told}");
+        assert_eq!(more, size_of::<Effect>() + ALLOCATOR + texts, "{told}");
     }
 }
 
@@ -125,5 +128,5 @@ fn a_transition_is_counted_with_both_its_pods() {
     let (from_pod, to_pod) = (Some(orders()), Some(Pod::new("orders-1", "b")));
     let step =
         Step { transition: Some(Transition { from, to, from_pod, to_pod, cause }), effects: Vec::new() };
-    assert_eq!(of(&record(Event::Resumed, step)) - bare(), POD + 10 + ALLOCATION);
+    assert_eq!(of(&record(Event::Resumed, step)) - bare(), POD + 10 + SHARED);
 }
