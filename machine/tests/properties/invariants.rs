@@ -179,7 +179,12 @@ impl Replica {
         }
         let member = self.told.member(pod);
         let is = |holds: fn(&machine::Member) -> bool| member.is_some_and(holds);
-        let left = |by: Departure| matches!(event, Event::PodGone { how, .. } if *how == by);
+        let left = |by: Departure| match event {
+            Event::PodGone { how, .. } => *how == by,
+            // It is read to be there, and no member.
+            Event::Confirmed { member: None, exists: true, .. } => by == Departure::Relabelled,
+            _ => false,
+        };
         match cause {
             Cause::Unready => is(|member| !member.ready),
             Cause::Terminating => is(|member| member.terminating),
