@@ -23,6 +23,7 @@ mod audit;
 mod build;
 mod bulk;
 mod chromium;
+pub mod cluster;
 mod collector;
 mod component;
 mod connection;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use lab::cluster::{self, Proxy};
 use lab::demo::{self, Screen};
 use lab::{Assets, ControlPlane, Options};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,16 +25,50 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         api_servers: usize,
     },
+    /// A cluster with real nodes: containers, kubelet, kube-proxy; needs root
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// kubectl for the cluster of `cluster up`: cargo lab kubectl get pods -A
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// As kubectl wants them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Only build etcd, kube-apiserver and kubectl into the user's cache
     Build,
     /// Show what the controller does, on a real API server, and check it
     Demo(demo::Arguments),
 }
 
+#[derive(Subcommand)]
+enum ClusterCommand {
+    /// Start a control plane and nodes, and keep them until Ctrl-C or `cluster down`
+    ///
+    /// Each node has its own network, containerd, kubelet and kube-proxy. Missing packages of Debian's are installed.
+    /// Nothing is added to this machine's own network, and nothing remains of the cluster when it ends.
+    Up {
+        /// How many nodes, 1 to 20
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+        /// How kube-proxy turns the addresses of Services
+        #[arg(long, value_enum, default_value_t)]
+        proxy: Proxy,
+    },
+    /// End the cluster of `cluster up`, and remove what is left of clusters that were killed
+    Down,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Up { api_servers } => up(Options { api_servers, ..Options::default() }).await,
+        Command::Cluster(ClusterCommand::Up { nodes, proxy }) => {
+            let options = cluster::Options { nodes, proxy, ..cluster::Options::default() };
+            cluster::up(options, &mut told_to_stop()?).await
+        }
+        Command::Cluster(ClusterCommand::Down) => task::spawn_blocking(cluster::down).await?,
+        Command::Kubectl { arguments } => task::spawn_blocking(move || cluster::kubectl(&arguments)).await?,
         Command::Build => {
             let assets = task::spawn_blocking(Assets::find_or_build).await??;
             println!("{}", assets.directory().display());
