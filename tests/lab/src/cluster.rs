@@ -29,6 +29,7 @@ mod node;
 mod owner;
 mod packages;
 mod servers;
+mod workload;
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -60,6 +61,8 @@ pub use hands::{down, kubectl, up};
 pub use image::WEB;
 pub use network::Network;
 pub use node::Node;
+pub use owner::remove_leftovers;
+pub use workload::{LINES, deploy_web, ready_pods, who_answers};
 
 /// The control plane's address among the nodes.
 const GATEWAY: &str = "10.200.0.1";

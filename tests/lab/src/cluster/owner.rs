@@ -56,8 +56,8 @@ pub(crate) fn new_name() -> Result<String> {
     Ok(format!("{PREFIX}{id}-{started}-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Removes what clusters have left behind whose owners are dead; returns their names.
-pub(crate) fn remove_leftovers() -> Result<Vec<String>> {
+/// Removes what clusters have left behind whose owners are dead; returns their names. Blocks.
+pub fn remove_leftovers() -> Result<Vec<String>> {
     directory::remove_leftovers();
     let mut names = Cgroup::names(PREFIX)?;
     names.retain(|name| Owner::of(name).is_some_and(|owner| !owner.is_alive()));
