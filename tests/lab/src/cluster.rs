@@ -41,8 +41,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Node as NodeObject, ServiceAccount};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, ServiceAccount};
+use kube::{Api, Client, ResourceExt as _};
 use tokio::task;
 
 use self::cgroup::Cgroup;
@@ -58,7 +58,7 @@ use crate::slices::{until, until_object};
 use crate::within;
 
 pub use hands::{down, kubectl, up};
-pub use image::WEB;
+pub use image::{WEB, archive};
 pub use network::Network;
 pub use node::Node;
 pub use owner::remove_leftovers;
@@ -215,6 +215,12 @@ impl Cluster {
     pub fn node(&self, name: &str) -> Result<&Node> {
         let found = self.nodes.iter().find(|node| node.name() == name);
         found.with_context(|| format!("there is no node {name:?} among n1 to n{}", self.nodes.len()))
+    }
+
+    /// The node of a pod that has one.
+    pub fn node_of(&self, pod: &Pod) -> Result<&Node> {
+        let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        self.node(name.with_context(|| format!("the pod {} is on no node yet", pod.name_any()))?)
     }
 
     /// The store.

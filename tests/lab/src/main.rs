@@ -65,7 +65,12 @@ async fn main() -> Result<()> {
         Command::Up { api_servers } => up(Options { api_servers, ..Options::default() }).await,
         Command::Cluster(ClusterCommand::Up { nodes, proxy }) => {
             let options = cluster::Options { nodes, proxy, ..cluster::Options::default() };
-            cluster::up(options, &mut told_to_stop()?).await
+            let result = cluster::up(options, &mut told_to_stop()?).await;
+            if let Err(error) = &result {
+                eprintln!("Error: {error:?}");
+            }
+            // Not by returning, here and below: a build of the lab that was interrupted may hold a thread for minutes.
+            std::process::exit(result.is_err().into());
         }
         Command::Cluster(ClusterCommand::Down) => task::spawn_blocking(cluster::down).await?,
         Command::Kubectl { arguments } => task::spawn_blocking(move || cluster::kubectl(&arguments)).await?,
@@ -76,7 +81,6 @@ async fn main() -> Result<()> {
         }
         Command::Demo(arguments) => {
             let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;
-            // Not by returning: a build of the lab that was interrupted may hold a thread for minutes.
             std::process::exit(outcome.code().into());
         }
     }

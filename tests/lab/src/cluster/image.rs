@@ -19,17 +19,11 @@ pub const WEB: &str = "docker.io/lab/web:1";
 /// The lab's own images: their archives, made below this folder.
 pub(crate) fn build_own(directory: &Path) -> Result<Vec<PathBuf>> {
     let web = static_program("lab-web")?;
-    let image = |tag, arguments: &[&str]| {
-        archive(&web, tag, arguments).with_context(|| format!("making the image {tag}"))
-    };
     fs::create_dir_all(directory)?;
-    let mut archives = Vec::new();
-    for (name, content) in [("pause", image(PAUSE, &["pause"])?), ("web", image(WEB, &[])?)] {
-        let path = directory.join(format!("{name}.tar"));
-        fs::write(&path, content)?;
-        archives.push(path);
-    }
-    Ok(archives)
+    let archives = [directory.join("pause.tar"), directory.join("web.tar")];
+    archive(&web, &["pause"], PAUSE, &archives[0])?;
+    archive(&web, &[], WEB, &archives[1])?;
+    Ok(archives.to_vec())
 }
 
 /// Builds a package of this workspace as one static file, by cargo, which keeps what it has built.
@@ -76,29 +70,48 @@ fn rustup(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// An image with one file, as `docker save` writes it.
-fn archive(program: &Path, tag: &str, arguments: &[&str]) -> Result<Vec<u8>> {
+/// Writes an image as `docker save` does: this program, with these arguments before those of the pod, and the libraries
+/// that it needs, if it is not a static one. The name is a full one, such as `docker.io/library/orders:1`. Blocks.
+pub fn archive(program: &Path, arguments: &[&str], name: &str, archive: &Path) -> Result<()> {
     let folder = crate::Directory::create()?;
     let (layer, image) = (folder.path().join("layer"), folder.path().join("image"));
-    fs::create_dir(&layer)?;
     fs::create_dir(&image)?;
-    fs::copy(program, layer.join("web"))?;
+    let executable = Path::new("/").join(program.file_name().context("a program has a name")?);
+    copy_into(&layer, program, &executable)?;
+    for library in libraries(program)? {
+        copy_into(&layer, &library, &library)?;
+    }
     tar(&layer, &image.join("layer.tar"))?;
     let digest = digest(&SHA256, &fs::read(image.join("layer.tar"))?);
     let digest = super::hex(digest.as_ref())?;
-    let entry_point = [&["/web"], arguments].concat();
+    let path = executable.to_string_lossy();
+    let entry_point = [&[&*path], arguments].concat();
     let config = json!({
         "architecture": architecture()?,
         "os": "linux",
         "config": { "Entrypoint": entry_point },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
     });
-    let manifest = json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"] }]);
+    let manifest = json!([{ "Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"] }]);
     fs::write(image.join("config.json"), config.to_string())?;
     fs::write(image.join("manifest.json"), manifest.to_string())?;
-    let archive = folder.path().join("image.tar");
-    tar(&image, &archive)?;
-    Ok(fs::read(archive)?)
+    tar(&image, archive).with_context(|| format!("making the image {name}"))
+}
+
+/// What a program is linked to, by its path on this machine; nothing for a static one.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output =
+        Command::new("ldd").arg(program).stdin(Stdio::null()).output().context("cannot start ldd")?;
+    // name => path (address), or path (address) for the loader; the kernel's own has no path.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
+}
+
+fn copy_into(root: &Path, from: &Path, to: &Path) -> Result<()> {
+    let to = root.join(to.strip_prefix("/")?);
+    fs::create_dir_all(to.parent().context("it is below the root")?)?;
+    fs::copy(from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    Ok(())
 }
 
 /// All of a folder, by GNU tar: the same bytes for the same content.

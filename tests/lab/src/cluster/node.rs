@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task;
 
@@ -200,16 +203,36 @@ impl Node {
         self.cgroup.thaw()
     }
 
-    /// Processes on it that are in a pod's containers, and its sandbox, by the pod's UID; ids are those of this machine.
-    pub fn processes_of(&self, pod_uid: &str) -> Result<Vec<u32>> {
-        let processes = self.cgroup.of_pod(pod_uid).processes();
-        ensure!(!processes.is_empty(), "{} runs nothing of the pod {pod_uid}", self.name());
-        Ok(processes)
+    /// The network of a pod on it: to be its client, or anybody's from there.
+    pub fn network_of(&self, pod: &Pod) -> Result<Network> {
+        let processes = self.group_of(pod)?.processes();
+        let first = processes.first().with_context(|| self.nothing_of(pod))?;
+        Network::of_process(*first)
     }
 
-    /// The network of a pod on it, by the pod's UID: to be its client, or anybody's from there.
-    pub fn network_of(&self, pod_uid: &str) -> Result<Network> {
-        Network::of_process(self.processes_of(pod_uid)?[0])
+    /// Sends a signal to every process in the containers of a pod on it, as its status names them: `KILL` is a crash,
+    /// `STOP` makes it hang, `CONT` ends that. The pod itself, its sandbox, stays.
+    pub fn signal(&self, pod: &Pod, signal: Signal) -> Result<()> {
+        let group = self.group_of(pod)?;
+        let statuses = pod.status.iter().filter_map(|status| status.container_statuses.as_ref()).flatten();
+        let containers =
+            statuses.filter_map(|status| status.container_id.as_deref()?.strip_prefix("containerd://"));
+        let processes: Vec<u32> =
+            containers.flat_map(|container| group.child(container).processes()).collect();
+        ensure!(!processes.is_empty(), self.nothing_of(pod));
+        for process in processes {
+            let id = i32::try_from(process).ok().and_then(Pid::from_raw).context("no process id")?;
+            kill_process(id, signal).with_context(|| format!("{signal:?} to process {process}"))?;
+        }
+        Ok(())
+    }
+
+    fn group_of(&self, pod: &Pod) -> Result<Cgroup> {
+        Ok(self.cgroup.of_pod(pod.metadata.uid.as_deref().context("a pod that exists has a UID")?))
+    }
+
+    fn nothing_of(&self, pod: &Pod) -> String {
+        format!("{} runs nothing of the pod {}, as it was when it was read", self.name(), pod.name_any())
     }
 
     /// Makes the images of an archive (of `docker save`, or an OCI layout in a tar) known to it; its pods then need no

@@ -21,7 +21,7 @@ pub const LINES: u16 = 8081;
 
 /// Makes a Deployment of [`WEB`], its pods labelled `app: <name>` and spread over the nodes, and a Service of the same
 /// name and label in front of them: port 80 speaks HTTP, [`LINES`] answers lines and datagrams. Returns the pods when
-/// all are Ready.
+/// all are Ready; kube-proxy may take a second more to know of them.
 pub async fn deploy_web(namespace: &Namespace, name: &str, replicas: usize) -> Result<Vec<Pod>> {
     let labels = json!({ "app": name });
     let probe = json!({

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use lab::cluster::{self, Cluster, LINES, Network, Options, deploy_web, who_answers};
-use lab::{Directory, within};
+use lab::{Directory, Signal, until_object, within};
 use tokio::task;
 
 use self::machine::Machine;
@@ -44,7 +44,7 @@ async fn a_service_is_answered_across_nodes_that_fail_and_return_and_nothing_rem
     let pods = deploy_web(&shop, "web", 3).await?;
     let (near, far) = (on_node(&pods, "n1")?, on_node(&pods, "n2")?);
     let service = address_of(&shop.api().get("web").await?)?;
-    let client = cluster.node("n1")?.network_of(near.metadata.uid.as_deref().context("a UID")?)?;
+    let client = cluster.node_of(near)?.network_of(near)?;
     answered_by(&client, service, &far.name_any())?;
 
     let node = cluster.node("n2")?;
@@ -65,6 +65,14 @@ async fn a_service_is_answered_across_nodes_that_fail_and_return_and_nothing_rem
         "a pod answers although its node is frozen"
     );
     node.bring_back()?;
+    answered_by(&client, far_address, &far.name_any())?;
+
+    node.signal(far, Signal::KILL)?;
+    let restarted = |pod: &Pod| {
+        let statuses = pod.status.iter().filter_map(|status| status.container_statuses.as_ref()).flatten();
+        statuses.into_iter().any(|status| status.restart_count == 1 && status.ready)
+    };
+    until_object(&shop.api(), &far.name_any(), within(60), restarted).await?;
     answered_by(&client, far_address, &far.name_any())?;
 
     cluster.etcd().restart().await?;
