@@ -96,6 +96,8 @@ pub struct Options {
     pub nodes: usize,
     /// The mode of kube-proxy.
     pub proxy: Proxy,
+    /// Archives of images for every node; see [`Node::import`].
+    pub images: Vec<PathBuf>,
     /// Further arguments of the API server; a flag given here wins over ours.
     pub api_server_args: Vec<String>,
     /// Further arguments of the controller manager, such as `--node-monitor-grace-period=4s`.
@@ -107,6 +109,7 @@ impl Default for Options {
         Self {
             nodes: 3,
             proxy: Proxy::default(),
+            images: Vec::new(),
             api_server_args: Vec::new(),
             controller_manager_args: Vec::new(),
         }
@@ -151,6 +154,9 @@ impl Cluster {
     pub async fn start(options: Options) -> Result<Self> {
         let nodes = options.nodes;
         ensure!((1..=MOST_NODES).contains(&nodes), "a cluster of {nodes} nodes: give 1 to {MOST_NODES}");
+        for image in &options.images {
+            ensure!(image.is_file(), "the archive of images {} does not exist", image.display());
+        }
         task::spawn_blocking(Self::available).await??;
         for name in task::spawn_blocking(owner::remove_leftovers).await?? {
             eprintln!("lab: removed what was left of {name}");
@@ -162,7 +168,8 @@ impl Cluster {
         fs::set_permissions(&root, Permissions::from_mode(0o700))?;
         fs::create_dir(root.join("logs"))?;
         let folder = root.join("images");
-        let images = task::spawn_blocking(move || image::build_own(&folder)).await??;
+        let mut images = task::spawn_blocking(move || image::build_own(&folder)).await??;
+        images.extend(options.images.iter().cloned());
 
         let begun = Instant::now();
         let say = |what: &str| eprintln!("lab: {:4.1} s  {what}", begun.elapsed().as_secs_f64());

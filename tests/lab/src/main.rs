@@ -1,5 +1,7 @@
 //! `cargo lab`: a control plane for hands.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lab::cluster::{self, Proxy};
@@ -54,6 +56,9 @@ enum ClusterCommand {
         /// How kube-proxy turns the addresses of Services
         #[arg(long, value_enum, default_value_t)]
         proxy: Proxy,
+        /// An archive of images for the nodes, as `docker save` or an OCI layout in a tar; may be given again
+        #[arg(long = "image", value_name = "FILE")]
+        images: Vec<PathBuf>,
     },
     /// End the cluster of `cluster up`, and remove what is left of clusters that were killed
     Down,
@@ -63,8 +68,8 @@ enum ClusterCommand {
 async fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Up { api_servers } => up(Options { api_servers, ..Options::default() }).await,
-        Command::Cluster(ClusterCommand::Up { nodes, proxy }) => {
-            let options = cluster::Options { nodes, proxy, ..cluster::Options::default() };
+        Command::Cluster(ClusterCommand::Up { nodes, proxy, images }) => {
+            let options = cluster::Options { nodes, proxy, images, ..cluster::Options::default() };
             let result = cluster::up(options, &mut told_to_stop()?).await;
             if let Err(error) = &result {
                 eprintln!("Error: {error:?}");

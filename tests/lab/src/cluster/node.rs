@@ -278,7 +278,8 @@ fn enter(first: u32, holder: &str) -> Vec<String> {
     [&target, "--mount", "--net", "--pid", "--", "sh", "-c", ENTER, holder].map(str::to_owned).to_vec()
 }
 
-/// A cable to the control plane's bridge, and routes to the pods of the other nodes by way of these.
+/// A cable to the control plane's bridge, a route from there to the node's pods, and routes from the node to the pods of
+/// the other nodes by way of these.
 fn link(
     address: Address,
     nodes: usize,
@@ -286,9 +287,10 @@ fn link(
     network: &Network,
     first: u32,
 ) -> Result<()> {
-    let (name, ip) = (address.name(), address.ip());
+    let (name, ip, pods) = (address.name(), address.ip(), address.pods());
     control_plane.ip(&format!(
-        "link add {name} type veth peer name eth0 netns {first}\nlink set {name} master br0 up\n"
+        "link add {name} type veth peer name eth0 netns {first}\nlink set {name} master br0 up\n\
+         route add {pods} via {ip}\n"
     ))?;
     // Without a default route, a connection to a Service's address fails before the rules turn it.
     let mut commands = format!(
