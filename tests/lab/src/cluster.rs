@@ -19,6 +19,7 @@
 //! Needs root, and packages of Debian's that are installed when missing. Ran on Debian 12 with control groups of
 //! version 1. There is no DNS, and kube-proxy's IPVS mode needs a kernel module that is rare.
 
+mod address;
 mod cgroup;
 mod door;
 mod files;
@@ -26,6 +27,7 @@ mod hands;
 mod image;
 mod network;
 mod node;
+mod options;
 mod owner;
 mod packages;
 mod servers;
@@ -39,14 +41,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, ServiceAccount};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::task;
 
+use self::address::Address;
 use self::cgroup::Cgroup;
-use self::node::Address;
 use self::servers::{Servers, kubeconfig_inside};
 use crate::assets::Assets;
 use crate::audit::Audit;
@@ -61,60 +63,9 @@ pub use hands::{down, kubectl, up};
 pub use image::{WEB, archive};
 pub use network::Network;
 pub use node::Node;
+pub use options::{Options, Proxy};
 pub use owner::remove_leftovers;
 pub use workload::{LINES, deploy_web, ready_pods, who_answers};
-
-/// The control plane's address among the nodes.
-const GATEWAY: &str = "10.200.0.1";
-
-/// More would not fit on one machine, nor into the addresses.
-const MOST_NODES: usize = 20;
-
-/// How kube-proxy turns the addresses of Services.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Proxy {
-    /// One transaction for each change.
-    #[default]
-    Nftables,
-    /// Several tables, changed one after another.
-    Iptables,
-}
-
-impl Proxy {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Nftables => "nftables",
-            Self::Iptables => "iptables",
-        }
-    }
-}
-
-/// What kind of cluster to start.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How many nodes, 1 to 20.
-    pub nodes: usize,
-    /// The mode of kube-proxy.
-    pub proxy: Proxy,
-    /// Archives of images for every node; see [`Node::import`].
-    pub images: Vec<PathBuf>,
-    /// Further arguments of the API server; a flag given here wins over ours.
-    pub api_server_args: Vec<String>,
-    /// Further arguments of the controller manager, such as `--node-monitor-grace-period=4s`.
-    pub controller_manager_args: Vec<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            nodes: 3,
-            proxy: Proxy::default(),
-            images: Vec::new(),
-            api_server_args: Vec::new(),
-            controller_manager_args: Vec::new(),
-        }
-    }
-}
 
 /// A running cluster. Dropping it ends it, and leaves nothing behind.
 #[derive(Debug)]
@@ -144,7 +95,12 @@ impl Drop for Groups {
 impl Cluster {
     /// Whether there can be one here; if not, why, and what to do about it. Installs packages when root; blocks then.
     pub fn available() -> Result<()> {
-        packages::require()
+        Assets::require_nodes()?;
+        packages::require()?;
+        // Root of a container may have no power over these.
+        let group = Cgroup::named(&owner::new_name()?)?;
+        group.create()?;
+        group.remove()
     }
 
     /// Starts one (the programs and images are built first if they are missing); returns when all nodes are Ready. Says
@@ -152,11 +108,7 @@ impl Cluster {
     ///
     /// What a cluster has left behind whose owner was killed is removed before.
     pub async fn start(options: Options) -> Result<Self> {
-        let nodes = options.nodes;
-        ensure!((1..=MOST_NODES).contains(&nodes), "a cluster of {nodes} nodes: give 1 to {MOST_NODES}");
-        for image in &options.images {
-            ensure!(image.is_file(), "the archive of images {} does not exist", image.display());
-        }
+        options.check()?;
         task::spawn_blocking(Self::available).await??;
         for name in task::spawn_blocking(owner::remove_leftovers).await?? {
             eprintln!("lab: removed what was left of {name}");
@@ -183,7 +135,7 @@ impl Cluster {
             Node::start(Address(number), &assets, &root, &groups.0, network, &kubeconfig, &options)
         };
         let start_nodes = async {
-            let nodes = try_join_all((1..=nodes).map(start_node)).await?;
+            let nodes = try_join_all((1..=options.nodes).map(start_node)).await?;
             say("containerd runs on every node");
             let imports = nodes.iter().flat_map(|node| images.iter().map(|image| node.import(image)));
             try_join_all(imports).await?;

@@ -6,11 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::node::Address;
+use super::address::{Address, PODS};
 use super::{Proxy, image};
-
-/// All addresses of pods.
-const PODS: &str = "10.244.0.0/16";
 
 /// Writes the files of a node's components into its folder.
 pub(crate) fn write(

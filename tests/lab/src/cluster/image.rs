@@ -70,14 +70,14 @@ fn rustup(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Writes an image as `docker save` does: this program, with these arguments before those of the pod, and the libraries
-/// that it needs, if it is not a static one. The name is a full one, such as `docker.io/library/orders:1`. Blocks.
+/// Writes an image as `docker save` does: this program without what debuggers need, with these arguments before those of
+/// the pod, and the libraries that it is linked to, if it is not a static one. The name is a full one, such as `docker.io/library/orders:1`. Blocks.
 pub fn archive(program: &Path, arguments: &[&str], name: &str, archive: &Path) -> Result<()> {
     let folder = crate::Directory::create()?;
     let (layer, image) = (folder.path().join("layer"), folder.path().join("image"));
     fs::create_dir(&image)?;
     let executable = Path::new("/").join(program.file_name().context("a program has a name")?);
-    copy_into(&layer, program, &executable)?;
+    strip(&copy_into(&layer, program, &executable)?)?;
     for library in libraries(program)? {
         copy_into(&layer, &library, &library)?;
     }
@@ -107,11 +107,18 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }
 
-fn copy_into(root: &Path, from: &Path, to: &Path) -> Result<()> {
+/// Nodes keep images in memory, twice, and a debug build is a hundred megabytes.
+fn strip(program: &Path) -> Result<()> {
+    let output = Command::new("strip").arg(program).output().context("cannot start strip, of binutils")?;
+    ensure!(output.status.success(), "strip: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn copy_into(root: &Path, from: &Path, to: &Path) -> Result<PathBuf> {
     let to = root.join(to.strip_prefix("/")?);
     fs::create_dir_all(to.parent().context("it is below the root")?)?;
     fs::copy(from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-    Ok(())
+    Ok(to)
 }
 
 /// All of a folder, by GNU tar: the same bytes for the same content.

@@ -1,6 +1,5 @@
 //! One node: its namespaces, containerd, kubelet and kube-proxy; and what can happen to it.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,10 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task;
 
+use super::address::{Address, link};
 use super::cgroup::Cgroup;
 use super::network::Network;
 use super::servers::until_there;
-use super::{GATEWAY, Options, files};
+use super::{Options, files};
 use crate::assets::Assets;
 use crate::component::{Component, Probe};
 use crate::process::Process;
@@ -48,24 +48,6 @@ exit"#;
 /// Starts a component in a node; `$0` is the control group's folder as above.
 const ENTER: &str = r#"echo $$ >"$0/cgroup.procs"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin exec "$@""#;
-
-/// Which node it is, from 1; all its names and addresses follow from that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Address(pub(crate) usize);
-
-impl Address {
-    pub(crate) fn name(self) -> String {
-        format!("n{}", self.0)
-    }
-
-    pub(crate) fn ip(self) -> String {
-        format!("10.200.0.{}", 10 + self.0)
-    }
-
-    pub(crate) fn pods(self) -> String {
-        format!("10.244.{}.0/24", self.0)
-    }
-}
 
 /// A node of a [`super::Cluster`].
 #[derive(Debug)]
@@ -276,28 +258,4 @@ async fn first_process(folder: &Path, holder: &str, log: &Path) -> Result<Proces
 fn enter(first: u32, holder: &str) -> Vec<String> {
     let target = format!("--target={first}");
     [&target, "--mount", "--net", "--pid", "--", "sh", "-c", ENTER, holder].map(str::to_owned).to_vec()
-}
-
-/// A cable to the control plane's bridge, a route from there to the node's pods, and routes from the node to the pods of
-/// the other nodes by way of these.
-fn link(
-    address: Address,
-    nodes: usize,
-    control_plane: &Network,
-    network: &Network,
-    first: u32,
-) -> Result<()> {
-    let (name, ip, pods) = (address.name(), address.ip(), address.pods());
-    control_plane.ip(&format!(
-        "link add {name} type veth peer name eth0 netns {first}\nlink set {name} master br0 up\n\
-         route add {pods} via {ip}\n"
-    ))?;
-    // Without a default route, a connection to a Service's address fails before the rules turn it.
-    let mut commands = format!(
-        "link set lo up\naddr add {ip}/24 dev eth0\nlink set eth0 up\nroute add default via {GATEWAY}\n"
-    );
-    for other in (1..=nodes).map(Address).filter(|other| *other != address) {
-        writeln!(commands, "route add {} via {}", other.pods(), other.ip())?;
-    }
-    network.ip(&commands)
 }

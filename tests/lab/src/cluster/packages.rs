@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
@@ -25,11 +26,14 @@ const ROOTS_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 ///
 /// Blocks, for half a minute when it installs.
 pub(crate) fn require() -> Result<()> {
+    // apt installs for one at a time, and tests ask side by side.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let packages = missing();
     let root = rustix::process::geteuid().is_root();
     let install = "apt-get install -y --no-install-recommends";
     match (root, packages.is_empty()) {
-        (true, true) => return Ok(()),
+        (true, true) => return require_namespaces(),
         (true, false) => {}
         (false, true) => {
             bail!("a cluster of real nodes needs root, for namespaces and containers; run it as root")
@@ -52,7 +56,20 @@ pub(crate) fn require() -> Result<()> {
     if !missing.is_empty() {
         bail!("still missing after their installation: {}", missing.join(" "));
     }
-    Ok(())
+    require_namespaces()
+}
+
+/// Root of a container may not make them.
+fn require_namespaces() -> Result<()> {
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "true"])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start unshare")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    output.status.success().then_some(()).with_context(|| {
+        format!("a cluster of real nodes needs namespaces, which root may not make here: {}", error.trim())
+    })
 }
 
 /// Returns if root, which alone may look after clusters.

@@ -11,9 +11,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use tokio::time;
 
+use super::Options;
+use super::address::GATEWAY;
 use super::door::Door;
 use super::network::Network;
-use super::{GATEWAY, Options};
 use crate::assets::Assets;
 use crate::audit::Audit;
 use crate::component::{Component, Probe};
