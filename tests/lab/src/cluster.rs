@@ -128,7 +128,7 @@ impl Cluster {
         let name = owner::new_name()?;
         let groups = Groups(Cgroup::named(&name)?);
         groups.0.create()?;
-        let servers = Servers::lay_out(&assets, &root, &options).await?;
+        let servers = Servers::lay_out(&assets, &root, &groups.0, &options).await?;
         let kubeconfig = kubeconfig_inside(&servers.connection);
         let start_node = |number| {
             let network = servers.network.clone();

@@ -1,5 +1,5 @@
-//! The control groups of a cluster: what kubelet accounts its pods in, and what holds all processes of a node, so that
-//! the node can be frozen, and found when everything else about it is lost.
+//! The control groups of a cluster: what kubelet accounts its pods in, and what holds all its processes, so that a
+//! node can be frozen, and everything be found when whoever knew of it is gone.
 //!
 //! Ran with the hierarchies of version 1. Those of version 2 alone have the same files where this needs them, but were
 //! not at hand to try.
@@ -13,6 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than the kernel takes to stop or to end all processes of a node.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A script by which a process joins a group and becomes the program that follows; `$0` is the group's folder in the
+/// hierarchy that holds the processes. The programs of Debian's that it calls in turn are root's.
+pub(crate) const JOIN: &str = r#"echo $$ >"$0/cgroup.procs"
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin exec "$@""#;
 
 /// A group of one name in all hierarchies.
 #[derive(Debug, Clone)]

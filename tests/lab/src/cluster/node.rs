@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::task;
 
 use super::address::{Address, link};
-use super::cgroup::Cgroup;
+use super::cgroup::{Cgroup, JOIN};
 use super::network::Network;
 use super::servers::until_there;
 use super::{Options, files};
@@ -44,10 +44,6 @@ touch "$2"
 # Waits also for every process whose parent has ended.
 sleep infinity
 exit"#;
-
-/// Starts a component in a node; `$0` is the control group's folder as above.
-const ENTER: &str = r#"echo $$ >"$0/cgroup.procs"
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin exec "$@""#;
 
 /// A node of a [`super::Cluster`].
 #[derive(Debug)]
@@ -257,5 +253,5 @@ async fn first_process(folder: &Path, holder: &str, log: &Path) -> Result<Proces
 /// Arguments of `nsenter` before those of the component.
 fn enter(first: u32, holder: &str) -> Vec<String> {
     let target = format!("--target={first}");
-    [&target, "--mount", "--net", "--pid", "--", "sh", "-c", ENTER, holder].map(str::to_owned).to_vec()
+    [&target, "--mount", "--net", "--pid", "--", "sh", "-c", JOIN, holder].map(str::to_owned).to_vec()
 }

@@ -13,6 +13,7 @@ use tokio::time;
 
 use super::Options;
 use super::address::GATEWAY;
+use super::cgroup::{Cgroup, JOIN};
 use super::door::Door;
 use super::network::Network;
 use crate::assets::Assets;
@@ -42,9 +43,17 @@ pub(crate) struct Servers {
 
 impl Servers {
     /// Makes the network and starts nothing in it yet.
-    pub(crate) async fn lay_out(assets: &Assets, root: &Path, options: &Options) -> Result<Self> {
+    pub(crate) async fn lay_out(
+        assets: &Assets,
+        root: &Path,
+        cgroup: &Cgroup,
+        options: &Options,
+    ) -> Result<Self> {
         let logs = root.join("logs");
-        let keeper = keep_network(root).await?;
+        let cgroup = cgroup.child("control-plane");
+        cgroup.create()?;
+        let holder = cgroup.holder()?.display().to_string();
+        let keeper = keep_network(root, &holder).await?;
         let network = Arc::new(Network::of_process(keeper.id())?);
         network.ip(&format!(
             "link set lo up\nlink add br0 type bridge\naddr add {GATEWAY}/24 dev br0\nlink set br0 up\n"
@@ -68,10 +77,10 @@ impl Servers {
         let inside = connection.write_kubeconfig("inside", &kubeconfig_inside(&connection))?;
         let audit_log = logs.join("audit.jsonl");
         let component = |name: &str, arguments, port, probe| {
-            let program = assets.program(name);
-            let arguments =
-                [vec![network.door(), "--".into(), program.display().to_string()], arguments].concat();
-            Component::new(name.into(), "nsenter".into(), arguments, &logs, port, probe)
+            let (door, program) = (network.door(), assets.program(name).display().to_string());
+            let mut all = [&door, "--", "sh", "-c", JOIN, &holder, &program].map(str::to_owned).to_vec();
+            all.extend::<Vec<String>>(arguments);
+            Component::new(name.into(), "nsenter".into(), all, &logs, port, probe)
         };
         let api_probe = Probe::ApiServer(connection.clone(), 0);
         let api_arguments = api_server(root, &keys, &audit_log, options);
@@ -119,10 +128,11 @@ pub(crate) fn kubeconfig_inside(connection: &Connection) -> Value {
 }
 
 /// A process that does nothing, in a new network, which exists as long as it does.
-async fn keep_network(root: &Path) -> Result<Process> {
+async fn keep_network(root: &Path, holder: &str) -> Result<Process> {
     let (log, there) = (root.join("logs/network.log"), root.join("network.there"));
-    let script = r#"touch "$0" && exec sleep infinity"#;
-    let arguments = ["--net", "sh", "-c", script, &there.display().to_string()].map(str::to_owned);
+    let script = r#"touch "$1" && exec sleep infinity"#;
+    let sleep = ["sh", "-c", script, "sh", &there.display().to_string()].map(str::to_owned);
+    let arguments = [["--net", "sh", "-c", JOIN, holder].map(str::to_owned), sleep].concat();
     let mut process = Process::spawn(Path::new("unshare"), &arguments, &log)?;
     until_there(&mut process, &there, &log).await?;
     Ok(process)
