@@ -1,4 +1,4 @@
-//! One component of the control plane, as a test may treat it: pause, crash, stop, start again.
+//! One component of a control plane or a node, as a test may treat it: pause, crash, stop, start again.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 /// How long a graceful stop may take before the component is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// etcd or an API server: its command, its port, and its process if it runs.
+/// etcd, an API server, a kubelet, ...: its command, its port, and its process if it runs.
 #[derive(Debug)]
 pub struct Component {
     name: String,
@@ -75,7 +75,7 @@ impl Component {
         &self.name
     }
 
-    /// Its port on 127.0.0.1, the same after a restart.
+    /// Its port on 127.0.0.1 (in its own network, for one of a [`crate::cluster`]), the same after a restart.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port

@@ -50,7 +50,8 @@ impl Lab {
     }
 }
 
-/// A test's namespace. There is no controller manager: nothing in it is made, collected or deleted by others.
+/// A test's namespace. Unless it is one of a [`crate::cluster`], there is no controller manager: nothing in it is made,
+/// collected or deleted by others.
 #[derive(Clone)]
 pub struct Namespace {
     name: String,

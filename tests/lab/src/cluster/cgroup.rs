@@ -79,6 +79,9 @@ impl Cgroup {
         for hierarchy in &self.hierarchies {
             let directory = hierarchy.root.join(&self.name);
             fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+            if hierarchy.controllers.is_none() {
+                delegate(&hierarchy.root, &self.name)?;
+            }
             if hierarchy.has("cpuset") {
                 // Empty in a new group of version 1, and then no process can enter it.
                 for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -200,6 +203,19 @@ fn freezer(directory: &Path, freeze: bool) -> (&'static str, &'static str, &'sta
         let (order, seen) = if freeze { ("1", "frozen 1") } else { ("0", "frozen 0") };
         ("cgroup.freeze", order, "cgroup.events", seen)
     }
+}
+
+/// Lets the groups from the top down to this one have what kubelet needs, in version 2, where the group above decides.
+fn delegate(root: &Path, name: &str) -> Result<()> {
+    let mut directory = root.to_owned();
+    for part in Path::new(name) {
+        for controller in fs::read_to_string(directory.join("cgroup.controllers"))?.split_whitespace() {
+            // What cannot be had, kubelet names if it needs it.
+            let _ = fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+        directory.push(part);
+    }
+    Ok(())
 }
 
 /// Copies a setting from the top down to this group, where it is empty.

@@ -59,7 +59,11 @@ impl Options {
         let nodes = self.nodes;
         ensure!((1..=MOST_NODES).contains(&nodes), "a cluster of {nodes} nodes: give 1 to {MOST_NODES}");
         for image in &self.images {
-            ensure!(image.is_file(), "the archive of images {} does not exist", image.display());
+            ensure!(
+                image.is_file(),
+                "there is no archive of images at {}: give the path of a tar",
+                image.display()
+            );
         }
         Ok(())
     }
