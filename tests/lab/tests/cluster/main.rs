@@ -2,6 +2,7 @@
 //! that nothing remains of it.
 
 mod machine;
+mod web;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -47,6 +48,8 @@ async fn a_service_is_answered_across_nodes_that_fail_and_return_and_nothing_rem
     let client = cluster.node_of(near)?.network_of(near)?;
     answered_by(&client, service, &far.name_any())?;
 
+    let far_ip = pod_address(far)?.ip();
+    client.run(|| web::tells_its_name_in_every_way(far_ip, &far.name_any()))?;
     // The API server's own Service.
     drop(client.connect(([10, 96, 0, 1], 443).into())?);
 
