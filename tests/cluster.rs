@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
-use lab::cluster::{Cluster, LINES, Network, Options, archive, deploy_web, ready_pods, who_answers};
+use lab::cluster::{Cluster, LINES, Network, Options, Proxy, archive, deploy_web, ready_pods, who_answers};
 use lab::{Directory, Namespace, Signal, apply_yaml, leader_of, until_object, within};
 use serde_json::json;
 use tokio::task;
@@ -38,7 +38,8 @@ async fn clients_on_every_node_are_answered_by_the_leader_alone_and_by_the_next_
     }
     let folder = Directory::create()?;
     let image = folder.path().join("zen-lead.tar");
-    let options = Options { images: vec![image.clone()], ..Options::default() };
+    // The other mode is that of the cluster's own tests.
+    let options = Options { proxy: Proxy::Iptables, images: vec![image.clone()], ..Options::default() };
     // The program under test with the libraries of this machine, in the place of the image that is shipped.
     let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
     task::spawn_blocking(move || archive(program, &[], IMAGE, &image)).await??;
