@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -107,7 +108,7 @@ async fn address_of(shop: &Namespace) -> Result<SocketAddr> {
 }
 
 /// From each of these networks: once this pod answers, nobody else does.
-fn only_answered_by(clients: &[Network], at: SocketAddr, pod: &str) -> Result<()> {
+fn only_answered_by(clients: &[Arc<Network>], at: SocketAddr, pod: &str) -> Result<()> {
     let deadline = Instant::now() + within(30);
     for client in clients {
         client.run(|| {

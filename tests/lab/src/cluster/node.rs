@@ -182,10 +182,10 @@ impl Node {
     }
 
     /// The network of a pod on it: to be its client, or anybody's from there.
-    pub fn network_of(&self, pod: &Pod) -> Result<Network> {
+    pub fn network_of(&self, pod: &Pod) -> Result<Arc<Network>> {
         let processes = self.group_of(pod)?.processes();
         let first = processes.first().with_context(|| self.nothing_of(pod))?;
-        Network::of_process(*first)
+        Network::of_process(*first).map(Arc::new)
     }
 
     /// Sends a signal to every process in the containers of a pod on it, as its status names them: `KILL` is a crash,

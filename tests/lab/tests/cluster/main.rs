@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use lab::cluster::{self, Cluster, LINES, Network, Options, deploy_web, who_answers};
-use lab::{Directory, Signal, until_object, within};
+use lab::{Directory, PacketDrop, Signal, until_object, within};
 use tokio::task;
 
 use self::machine::Machine;
@@ -50,8 +50,14 @@ async fn a_service_is_answered_across_nodes_that_fail_and_return_and_nothing_rem
 
     let far_ip = pod_address(far)?.ip();
     client.run(|| web::tells_its_name_in_every_way(far_ip, &far.name_any()))?;
-    // The API server's own Service.
-    drop(client.connect(([10, 96, 0, 1], 443).into())?);
+    let api_server = SocketAddr::from(([10, 96, 0, 1], 443));
+    drop(client.connect(api_server)?);
+    let cut_off = PacketDrop::between(&client, api_server.port())?;
+    ensure!(client.connect(api_server).is_err(), "the pod reaches the API server, from which it is cut off");
+    ensure!(cut_off.packets()? > 0, "packets were dropped");
+    answered_by(&client, pod_address(far)?, &far.name_any())?;
+    drop(cut_off);
+    drop(client.connect(api_server)?);
 
     let node = cluster.node("n2")?;
     node.kube_proxy().restart().await?;
