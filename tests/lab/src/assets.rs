@@ -36,6 +36,9 @@ const CONTROL_PLANE: GoProgram = GoProgram {
     remedy: "install Go 1.25 or later, or set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver and kubectl",
 };
 
+/// What is needed beside a control plane's own where there are nodes.
+const NODES: [&str; 4] = ["kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"];
+
 /// A folder with the programs of a control plane.
 #[derive(Debug, Clone)]
 pub struct Assets {
@@ -51,6 +54,19 @@ impl Assets {
             Some(directory) => Self::given(directory.into()),
             None => Ok(Self { directory: CONTROL_PLANE.find_or_build()? }),
         }
+    }
+
+    /// Whether those that a node needs are there or can be built.
+    pub(crate) fn require_nodes() -> Result<()> {
+        let Some(directory) = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from) else { return Ok(()) };
+        let missing = NODES.iter().find(|name| !directory.join(name).exists());
+        ensure!(
+            missing.is_none(),
+            "a cluster of real nodes needs {}, which is not in KUBEBUILDER_ASSETS, {}: unset it, and all are built by Go",
+            missing.unwrap_or(&""),
+            directory.display()
+        );
+        Ok(())
     }
 
     fn given(directory: PathBuf) -> Result<Self> {

@@ -1,13 +1,16 @@
-//! One component of the control plane, as a test may treat it: pause, crash, stop, start again.
+//! One component of a control plane or a node, as a test may treat it: pause, crash, stop, start again.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::{task, time};
 
+use crate::cluster::Network;
 use crate::connection::Connection;
 use crate::ports;
 use crate::process::{Process, last_lines};
@@ -18,7 +21,7 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 /// How long a graceful stop may take before the component is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// etcd or an API server: its command, its port, and its process if it runs.
+/// etcd, an API server, a kubelet, ...: its command, its port, and its process if it runs.
 #[derive(Debug)]
 pub struct Component {
     name: String,
@@ -27,6 +30,8 @@ pub struct Component {
     log: PathBuf,
     port: u16,
     probe: Probe,
+    /// Whether the program only opens the door of a PID namespace for the component.
+    nested: bool,
     process: Mutex<Option<Process>>,
 }
 
@@ -37,6 +42,12 @@ pub(crate) enum Probe {
     Etcd,
     /// `GET /readyz` with the administrator's token, by the index of the server.
     ApiServer(Arc<Connection>, usize),
+    /// It accepts connections on this Unix socket.
+    Socket(PathBuf),
+    /// `GET` of a path gets 200, in plain HTTP on its port of loopback in a network namespace.
+    Http(Arc<Network>, &'static str),
+    /// It runs; others tell whether it does what it should.
+    Runs,
 }
 
 impl Component {
@@ -49,7 +60,13 @@ impl Component {
         probe: Probe,
     ) -> Self {
         let log = logs.join(format!("{name}.log"));
-        Self { name, program, arguments, log, port, probe, process: Mutex::new(None) }
+        Self { name, program, arguments, log, port, probe, nested: false, process: Mutex::new(None) }
+    }
+
+    /// For a program that starts the component in a PID namespace.
+    pub(crate) fn nested(mut self) -> Self {
+        self.nested = true;
+        self
     }
 
     /// `etcd`, `kube-apiserver-0`, ...
@@ -58,7 +75,7 @@ impl Component {
         &self.name
     }
 
-    /// Its port on 127.0.0.1, the same after a restart.
+    /// Its port on 127.0.0.1 (in its own network, for one of a [`crate::cluster`]), the same after a restart.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -113,7 +130,8 @@ impl Component {
     pub(crate) fn launch(&self) -> Result<()> {
         let mut process = self.process();
         if process.is_none() {
-            *process = Some(Process::spawn(&self.program, &self.arguments, &self.log)?);
+            let spawn = if self.nested { Process::spawn_nested } else { Process::spawn };
+            *process = Some(spawn(&self.program, &self.arguments, &self.log)?);
         }
         Ok(())
     }
@@ -156,12 +174,22 @@ impl Probe {
             Self::ApiServer(connection, index) => {
                 api_server_is_ready(connection, *index).await.unwrap_or(false)
             }
+            Self::Socket(path) => UnixStream::connect(path).await.is_ok(),
+            Self::Http(network, path) => answers_well(network, port, path).await.unwrap_or(false),
+            Self::Runs => true,
         }
     }
 }
 
 async fn etcd_is_healthy(port: u16) -> Result<bool> {
     Ok(ports::get(port, "/health").await?.contains(r#""health":"true""#))
+}
+
+async fn answers_well(network: &Network, port: u16, path: &str) -> Result<bool> {
+    let stream = network.connect((Ipv4Addr::LOCALHOST, port).into())?;
+    stream.set_nonblocking(true)?;
+    let answer = ports::ask(TcpStream::from_std(stream)?, path).await?;
+    Ok(answer.split(' ').nth(1) == Some("200"))
 }
 
 async fn api_server_is_ready(connection: &Connection, index: usize) -> Result<bool> {

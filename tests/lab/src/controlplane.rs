@@ -24,7 +24,7 @@ const ADMIN_TOKEN: &str = "lab-administrator";
 pub const ADMIN: &str = "lab-administrator";
 
 /// Who asked for what, and the answer's code; one entry a request, when it is answered.
-const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+pub(crate) const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
  "rules": [{"level": "Metadata"}]}"#;
 
 /// What kind of control plane to start.

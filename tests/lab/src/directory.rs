@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::process::is_alive;
 
-const PREFIX: &str = "zen-lead-lab-";
+pub(crate) const PREFIX: &str = "zen-lead-lab-";
 
 /// A folder of our own, named after this process so that a later one can tell whether its owner still lives.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Drop for Directory {
 }
 
 /// Statics are not dropped when a test process ends, and a killed one drops nothing, so the next one cleans up.
-fn remove_leftovers() {
+pub(crate) fn remove_leftovers() {
     let Ok(entries) = fs::read_dir(env::temp_dir()) else { return };
     for entry in entries.flatten() {
         let owner = entry.file_name().to_str().and_then(owner_of);

@@ -46,15 +46,12 @@ impl Lab {
     /// A new namespace, and a client for it that belongs to the runtime of the caller.
     pub async fn namespace(&self, purpose: &str) -> Result<Namespace> {
         let name = format!("{purpose}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
-        let connection = self.control_plane.connection();
-        let client = connection.client().await?;
-        let object = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
-        Api::<NamespaceObject>::all(client.clone()).create(&PostParams::default(), &object).await?;
-        Ok(Namespace { name, client, connection: Some(connection) })
+        Namespace::create(self.control_plane.connection(), name).await
     }
 }
 
-/// A test's namespace. There is no controller manager: nothing in it is made, collected or deleted by others.
+/// A test's namespace. Unless it is one of a [`crate::cluster`], there is no controller manager: nothing in it is made,
+/// collected or deleted by others.
 #[derive(Clone)]
 pub struct Namespace {
     name: String,
@@ -64,6 +61,14 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// A new one, in one of the lab's control planes.
+    pub(crate) async fn create(connection: Arc<Connection>, name: String) -> Result<Self> {
+        let client = connection.client().await?;
+        let object = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+        Api::<NamespaceObject>::all(client.clone()).create(&PostParams::default(), &object).await?;
+        Ok(Self { name, client, connection: Some(connection) })
+    }
+
     /// A namespace that exists in any cluster, the lab's or not.
     #[must_use]
     pub fn of_cluster(client: Client, name: &str) -> Self {

@@ -1,7 +1,8 @@
 //! A real control plane for tests, benches and the demo; never shipped.
 //!
 //! etcd and kube-apiserver run as processes on loopback. There is no kubelet: a test plays it, and makes a pod Ready by
-//! writing its status, which is all that a controller can see of a kubelet.
+//! writing its status, which is all that a controller can see of a kubelet. Where there is root, [`cluster`] has real
+//! nodes.
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {
@@ -23,6 +24,7 @@ mod audit;
 mod build;
 mod bulk;
 mod chromium;
+pub mod cluster;
 mod collector;
 mod component;
 mod connection;

@@ -1,12 +1,14 @@
-//! `cargo lab`: a control plane for hands, the simulation, and the fuzzer.
+//! `cargo lab`: a control plane and a cluster for hands, the simulation, and the fuzzer.
 
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use lab::cluster::{self, Proxy};
 use lab::demo::{self, Screen};
 use lab::{Assets, ControlPlane, Options, fuzz};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +31,16 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         api_servers: usize,
     },
+    /// A cluster with real nodes: containers, kubelet, kube-proxy; needs root
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// kubectl for the cluster of `cluster up`: cargo lab kubectl get pods -A
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// As kubectl wants them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Only build etcd, kube-apiserver and kubectl into the user's cache
     Build,
     /// Show what the controller does, on a real API server, and check it
@@ -44,10 +56,42 @@ enum Command {
     Fuzz(fuzz::Arguments),
 }
 
+#[derive(Subcommand)]
+enum ClusterCommand {
+    /// Start a control plane and nodes, and keep them until Ctrl-C or `cluster down`
+    ///
+    /// Each node has its own network, containerd, kubelet and kube-proxy. Missing packages of Debian's are installed.
+    /// Nothing is added to this machine's own network, and nothing remains of the cluster when it ends.
+    Up {
+        /// How many nodes, 1 to 20
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+        /// How kube-proxy turns the addresses of Services
+        #[arg(long, value_enum, default_value_t)]
+        proxy: Proxy,
+        /// An archive of images for the nodes, as `docker save` or an OCI layout in a tar; may be given again
+        #[arg(long = "image", value_name = "FILE")]
+        images: Vec<PathBuf>,
+    },
+    /// End the cluster of `cluster up`, and remove what is left of clusters that were killed
+    Down,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Up { api_servers } => up(Options { api_servers, ..Options::default() }).await,
+        Command::Cluster(ClusterCommand::Up { nodes, proxy, images }) => {
+            let options = cluster::Options { nodes, proxy, images, ..cluster::Options::default() };
+            let result = cluster::up(options, &mut told_to_stop()?).await;
+            if let Err(error) = &result {
+                eprintln!("Error: {error:?}");
+            }
+            // Not by returning, here and below: a build of the lab that was interrupted may hold a thread for minutes.
+            process::exit(result.is_err().into());
+        }
+        Command::Cluster(ClusterCommand::Down) => task::spawn_blocking(cluster::down).await?,
+        Command::Kubectl { arguments } => task::spawn_blocking(move || cluster::kubectl(&arguments)).await?,
         Command::Build => {
             let assets = task::spawn_blocking(Assets::find_or_build).await??;
             println!("{}", assets.directory().display());
@@ -56,7 +100,6 @@ async fn main() -> Result<()> {
         Command::Fuzz(arguments) => task::spawn_blocking(move || fuzz::run(&arguments)).await?,
         Command::Demo(arguments) => {
             let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;
-            // Not by returning: a build of the lab that was interrupted may hold a thread for minutes.
             process::exit(outcome.code().into());
         }
         Command::Simulate { arguments } => simulate(&arguments),

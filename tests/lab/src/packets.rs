@@ -8,11 +8,13 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, process};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::cluster::Network;
 use crate::process::is_alive;
 
 const PREFIX: &str = "zen_lead_lab_";
@@ -24,6 +26,8 @@ const ESTABLISHED: &str = "01";
 #[derive(Debug)]
 pub struct PacketDrop {
     table: String,
+    /// Where, if not in this process's own network.
+    network: Option<Arc<Network>>,
 }
 
 impl PacketDrop {
@@ -66,20 +70,33 @@ impl PacketDrop {
         ))
     }
 
+    /// Drops everything between clients in a network of a [`crate::cluster`], a pod's for example, and a server's port
+    /// anywhere else, in both directions and also of later connections: they are cut off from that server alone.
+    pub fn between(network: &Arc<Network>, server_port: u16) -> Result<Self> {
+        let table = new_table();
+        let chain = |hook: &str, port: &str| {
+            format!(
+                "chain {hook} {{\ntype filter hook {hook} priority -300;\ntcp {port} {server_port} counter drop\n}}\n"
+            )
+        };
+        let chains = chain("input", "sport") + &chain("output", "dport");
+        network.run(|| nft(&["-f", "-"], &format!("table inet {table} {{\n{chains}}}\n")))?;
+        Ok(Self { table, network: Some(network.clone()) })
+    }
+
     fn with_rules(rules: &str) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         Self::available()?;
         remove_leftovers()?;
-        let table = format!("{PREFIX}{}_{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let table = new_table();
         // Before connection tracking and everything else. On loopback every packet is input once, whoever sent it.
         let chain = format!("type filter hook input priority -300; policy accept;\n{rules}");
         nft(&["-f", "-"], &format!("table inet {table} {{\nchain input {{\n{chain}}}\n}}\n"))?;
-        Ok(Self { table })
+        Ok(Self { table, network: None })
     }
 
     /// How many packets have been dropped so far.
     pub fn packets(&self) -> Result<u64> {
-        let listing = nft(&["list", "table", "inet", &self.table], "")?;
+        let listing = self.nft(&["list", "table", "inet", &self.table])?;
         // counter packets 12 bytes 720 drop
         let mut words = listing.split_whitespace();
         let mut packets = 0;
@@ -88,11 +105,18 @@ impl PacketDrop {
         }
         Ok(packets)
     }
+
+    fn nft(&self, arguments: &[&str]) -> Result<String> {
+        match &self.network {
+            Some(network) => network.run(|| nft(arguments, "")),
+            None => nft(arguments, ""),
+        }
+    }
 }
 
 impl Drop for PacketDrop {
     fn drop(&mut self) {
-        let _ = delete(&self.table);
+        let _ = self.nft(&["delete", "table", "inet", &self.table]);
     }
 }
 
@@ -126,6 +150,11 @@ fn sockets_of(process: u32) -> Result<HashSet<String>> {
         .collect())
 }
 
+fn new_table() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{PREFIX}{}_{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A test that was killed has left its rules in the kernel.
 fn remove_leftovers() -> Result<()> {
     for table in
@@ -133,14 +162,10 @@ fn remove_leftovers() -> Result<()> {
     {
         let owner = table.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')?.0.parse().ok());
         if owner.is_some_and(|owner: u32| !is_alive(owner)) {
-            delete(table)?;
+            nft(&["delete", "table", "inet", table], "")?;
         }
     }
     Ok(())
-}
-
-fn delete(table: &str) -> Result<String> {
-    nft(&["delete", "table", "inet", table], "")
 }
 
 fn nft(arguments: &[&str], input: &str) -> Result<String> {

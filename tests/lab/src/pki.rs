@@ -9,8 +9,10 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// Names under which the API server is reached: directly, through a forwarder on loopback, and as from within a pod.
-const SERVER_NAMES: [&str; 5] = ["127.0.0.1", "::1", "localhost", "kubernetes.default.svc", "10.96.0.1"];
+/// Names under which the API server is reached: directly, through a forwarder on loopback, as from within a pod, and
+/// from a node of the lab's cluster.
+const SERVER_NAMES: [&str; 6] =
+    ["127.0.0.1", "::1", "localhost", "kubernetes.default.svc", "10.96.0.1", "10.200.0.1"];
 
 /// Files for the API server's flags, and the authority for its clients.
 #[derive(Debug)]

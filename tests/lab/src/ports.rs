@@ -29,7 +29,11 @@ pub fn free() -> Result<u16> {
 
 /// The answer to a plain HTTP GET, from its status line to the end.
 pub(crate) async fn get(port: u16, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    ask(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?, path).await
+}
+
+/// The same over a connection that is there.
+pub(crate) async fn ask(mut stream: TcpStream, path: &str) -> Result<String> {
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

@@ -52,6 +52,9 @@ impl Environment {
 pub struct Process {
     child: Child,
     leash: ChildStdin,
+    /// The real program, where the child is only the door through which it was started: `nsenter` or `unshare` with a
+    /// PID namespace.
+    inner: Option<u32>,
 }
 
 impl Process {
@@ -85,13 +88,31 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let leash = child.stdin.take().context("the component's stdin is piped")?;
-        Ok(Self { child, leash })
+        Ok(Self { child, leash, inner: None })
+    }
+
+    /// The same of a program that starts another one in a PID namespace and waits for it. What is done to this process
+    /// is done to that other one.
+    pub(crate) fn spawn_nested(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+        let mut process = Self::spawn(program, arguments, log)?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while process.inner.is_none() {
+            if let Some(status) = process.ended()? {
+                bail!("{} ended with {status}; its last words:\n{}", program.display(), last_lines(log, 15));
+            }
+            if Instant::now() > deadline {
+                bail!("{} has started nothing after 20 s", program.display());
+            }
+            thread::sleep(Duration::from_millis(2));
+            process.inner = nested_child(process.child.id());
+        }
+        Ok(process)
     }
 
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.inner.unwrap_or_else(|| self.child.id())
     }
 
     /// How it ended, if it has.
@@ -101,8 +122,15 @@ impl Process {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        // The child has not been waited for while it is in this struct, so its id cannot have been reused.
-        kill_process(pid(self.id())?, signal).with_context(|| format!("{signal:?} to process {}", self.id()))
+        // The child has not been waited for while it is in this struct, so its id cannot have been reused; nor has that
+        // of the program behind it, for which the child waits.
+        kill_process(pid(self.id())?, signal)
+            .with_context(|| format!("{signal:?} to process {}", self.id()))?;
+        if self.inner.is_some() && signal == Signal::CONT {
+            // It stops together with the program behind it.
+            kill_process(pid(self.child.id())?, signal)?;
+        }
+        Ok(())
     }
 
     /// Stops it with SIGSTOP and returns when the kernel has stopped it.
@@ -135,6 +163,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let Some(inner) = self.inner.filter(|inner| nested_child(self.child.id()) == Some(*inner)) {
+            let _ = pid(inner).map(|inner| kill_process(inner, Signal::KILL));
+            // The child ends when that program is gone, so that its ports are free again; not if it is frozen.
+            let deadline = Instant::now() + Duration::from_secs(2);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
         // `Child::kill` does nothing if the process has been waited for, and the word keeps the watcher from killing a
         // later process with the same id.
         let _ = self.child.kill();
@@ -165,6 +201,17 @@ fn read_lossy(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut File::open(path)?, &mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The child of a process that is in a deeper PID namespace than we are; its other children are its leash.
+fn nested_child(parent: u32) -> Option<u32> {
+    let depth = |id: &str| {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        Some(status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().count())
+    };
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let ours = depth("self")?;
+    children.split_whitespace().find(|id| depth(id).is_some_and(|depth| depth > ours))?.parse().ok()
 }
 
 fn pid(id: u32) -> Result<Pid> {

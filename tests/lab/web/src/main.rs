@@ -1,0 +1,117 @@
+//! The one program in the images of the lab's cluster.
+//!
+//! `web pause` holds a pod's namespaces until it is told to end. `web` is a server that says who it is, to whoever
+//! asks, with the name in `POD_NAME`:
+//!
+//! | port | answer |
+//! |---|---|
+//! | 8080, TCP | HTTP with keep-alive: the name, for any request |
+//! | 8081, TCP | the name, for each line |
+//! | 8081, UDP | the name, for each datagram |
+//! | 9001, TCP | `GET /ready`: 200 or 503; `GET /set?ready=0` and `GET /set?ready=1` choose which |
+//!
+//! SIGTERM makes it unready at once; it serves on for `LINGER_MS` and ends, as a well-behaved server does.
+
+mod http;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{env, io};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long it serves on after SIGTERM if `LINGER_MS` does not say: data planes need a moment to turn away from it.
+const LINGER_MS: u64 = 500;
+
+/// Who answers, and whether it wants to be asked.
+#[derive(Debug)]
+struct Server {
+    name: String,
+    ready: AtomicBool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    // The kernel delivers no signal to a container's first process that has not asked for it.
+    let mut terminated = signal(SignalKind::terminate())?;
+    if env::args().nth(1).as_deref() == Some("pause") {
+        terminated.recv().await;
+        return Ok(());
+    }
+    let name = env::var("POD_NAME").unwrap_or_else(|_| "nobody".into());
+    let linger = env::var("LINGER_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(LINGER_MS);
+    let server = Arc::new(Server { name, ready: AtomicBool::new(true) });
+    let asked = UdpSocket::bind(("0.0.0.0", 8081)).await?;
+    let doors = [
+        (TcpListener::bind(("0.0.0.0", 8080)).await?, Door::Http),
+        (TcpListener::bind(("0.0.0.0", 8081)).await?, Door::Lines),
+        (TcpListener::bind(("0.0.0.0", 9001)).await?, Door::Control),
+    ];
+    for (listener, door) in doors {
+        tokio::spawn(accept(listener, door, server.clone()));
+    }
+    tokio::spawn(answer_datagrams(asked, server.clone()));
+    terminated.recv().await;
+    server.ready.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(linger)).await;
+    Ok(())
+}
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy)]
+enum Door {
+    Http,
+    Lines,
+    Control,
+}
+
+async fn accept(listener: TcpListener, door: Door, server: Arc<Server>) {
+    loop {
+        // Out of descriptors, or a client that is gone again: the next one may fare better.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let server = server.clone();
+        // A connection ends as its client likes; there is nobody to tell how.
+        tokio::spawn(async move {
+            match door {
+                Door::Http => http::serve(stream, |_| http::ok(&server.name)).await,
+                Door::Lines => answer_lines(stream, &server.name).await,
+                Door::Control => http::serve(stream, |path| server.control(path)).await,
+            }
+        });
+    }
+}
+
+impl Server {
+    fn control(&self, path: &str) -> String {
+        match path {
+            "/set?ready=0" => self.ready.store(false, Ordering::Relaxed),
+            "/set?ready=1" => self.ready.store(true, Ordering::Relaxed),
+            "/ready" if self.ready.load(Ordering::Relaxed) => {}
+            "/ready" => return http::answer("503 Service Unavailable", "not ready"),
+            _ => return http::answer("404 Not Found", "/ready, /set?ready=0 or /set?ready=1"),
+        }
+        http::ok("ok")
+    }
+}
+
+async fn answer_lines(stream: TcpStream, name: &str) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while stream.read_line(&mut line).await? > 0 {
+        stream.write_all(format!("{name}\n").as_bytes()).await?;
+        line.clear();
+    }
+    Ok(())
+}
+
+async fn answer_datagrams(socket: UdpSocket, server: Arc<Server>) {
+    let mut datagram = [0; 1500];
+    loop {
+        // An error here is the ICMP answer to an earlier datagram of ours.
+        let Ok((_, from)) = socket.recv_from(&mut datagram).await else { continue };
+        let _ = socket.send_to(server.name.as_bytes(), from).await;
+    }
+}
