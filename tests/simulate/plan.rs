@@ -156,6 +156,8 @@ impl What {
 pub(crate) struct Size {
     pub(crate) replicas: Option<usize>,
     pub(crate) services: Option<usize>,
+    /// The store is restored to an older state in some.
+    pub(crate) restores: bool,
 }
 
 impl Plan {
@@ -178,7 +180,7 @@ impl Plan {
             plan.add(at, kinds, &roll);
         }
         // A restore beside other trouble is a trouble of its own.
-        if kinds == KINDS_OF_PODS && roll(4) == 0 {
+        if kinds == KINDS_OF_PODS && roll(4) == 0 && size.restores {
             plan.happenings.push(Happening { at: moments[0], what: What::Restore(1 + roll(40) as u64) });
         }
         plan.happenings.sort_by_key(|happening| happening.at);
