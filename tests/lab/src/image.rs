@@ -12,6 +12,7 @@ mod arch;
 mod binary;
 mod layer;
 mod layout;
+mod sbom;
 mod source;
 
 use std::env;
@@ -52,6 +53,8 @@ pub struct Image {
     pub layout: PathBuf,
     /// The same in one file, for `ctr images import`.
     pub archive: PathBuf,
+    /// Each architecture's bill of materials, in `CycloneDX`.
+    pub bills: Vec<PathBuf>,
 }
 
 /// Builds the image and tells what came of it.
@@ -67,6 +70,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     println!("{NAME}@{}", image.digest);
     println!("layout: {}", image.layout.display());
     println!("archive: {}", image.archive.display());
+    for bill in &image.bills {
+        println!("bill of materials: {}", bill.display());
+    }
     Ok(())
 }
 
@@ -80,8 +86,10 @@ pub fn build(arguments: &Arguments) -> Result<Image> {
     let license = fs::read(repository.join("LICENSE")).context("LICENSE, which belongs into the image")?;
     let mut parts = Vec::new();
     let mut target_directory = None;
+    let mut bills = Vec::new();
     for arch in archs {
-        let binary = binary::build(&repository, arch, &source)?;
+        bills.push((arch, sbom::of(&repository, arch, &source)?));
+        let binary = binary::build(&repository, arch)?;
         let program = fs::read(&binary).with_context(|| binary.display().to_string())?;
         binary::require_static(&program, arch).with_context(|| binary.display().to_string())?;
         parts.push(Part { arch, layer: layer::of(&program, &license)? });
@@ -93,7 +101,14 @@ pub fn build(arguments: &Arguments) -> Result<Image> {
         (None, Some(target)) => target.join("image"),
         (None, None) => repository.join("target/image"),
     };
-    write(&output, &parts, &source)
+    let mut image = write(&output, &parts, &source)?;
+    for (arch, bill) in bills {
+        let file =
+            output.join(format!(concat!("zen-lead-", env!("CARGO_PKG_VERSION"), "-{}.cdx.json"), arch));
+        fs::write(&file, bill).with_context(|| file.display().to_string())?;
+        image.bills.push(file);
+    }
+    Ok(image)
 }
 
 /// Writes the layout anew and refuses an image that is too big.
@@ -118,7 +133,7 @@ fn write(output: &Path, parts: &[Part], source: &Source) -> Result<Image> {
     }
     let archive = output.join(concat!("zen-lead-", env!("CARGO_PKG_VERSION"), ".oci.tar"));
     layer::archive(&layout, &archive)?;
-    Ok(Image { digest: written.digest, sizes: written.sizes, layout, archive })
+    Ok(Image { digest: written.digest, sizes: written.sizes, layout, archive, bills: Vec::new() })
 }
 
 fn repository() -> Result<PathBuf> {

@@ -8,19 +8,26 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::arch::Arch;
-use super::source::Source;
 
-/// Variables of the user's that would change what is built.
-const LEFT_OUT: [&str; 5] = [
+/// What variables of the user's begin with that would change what is built.
+const LEFT_OUT: [&str; 9] = [
     "RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_PROFILE_",
     "CARGO_TARGET_X86_64_",
+    "CARGO_TARGET_AARCH64_",
+    "CC_",
+    "CFLAGS",
+    "TARGET_C",
 ];
 
+/// What cargo is told, here and in `deploy/Containerfile`.
+pub(super) const ARGUMENTS: [&str; 5] =
+    ["build", "--release", "--locked", "--package=zen-lead", "--bin=zen-lead"];
+
 /// Builds it, and tells where it is.
-pub(super) fn build(repository: &Path, arch: Arch, source: &Source) -> Result<PathBuf> {
+pub(super) fn build(repository: &Path, arch: Arch) -> Result<PathBuf> {
     require_tools(arch)?;
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
@@ -32,12 +39,11 @@ pub(super) fn build(repository: &Path, arch: Arch, source: &Source) -> Result<Pa
     let flags = [remap(repository, "/zen-lead"), remap(&cargo_home, "/cargo")];
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--release", "--locked", "--package=zen-lead", "--bin=zen-lead"])
+        .args(ARGUMENTS)
         .args(["--message-format=json-render-diagnostics", "--target", arch.triple()])
         // Added to the flags in `.cargo/config.toml`; a variable would replace them.
         .arg(format!("--config=target.{}.rustflags={flags:?}", arch.triple()))
         .current_dir(repository)
-        .env("SOURCE_DATE_EPOCH", source.epoch.to_string())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     let of_the_lab = ["CARGO_PKG_", "CARGO_MANIFEST_"];

@@ -136,3 +136,37 @@ fn the_name_is_the_one_that_is_deployed() {
             .clone();
     assert_eq!(format!("docker.io/library/{}", image.as_str().unwrap()), NAME);
 }
+
+#[test]
+fn the_containerfile_says_the_same() {
+    let place = Directory::create().unwrap();
+    let source = Source { revision: None, ..source() };
+    let image = write(place.path(), &parts(b"program"), &source).unwrap();
+    let named: Value = serde_json::from_slice(&fs::read(image.layout.join("index.json")).unwrap()).unwrap();
+    let index = document(&image.layout, &named["manifests"][0]);
+    let manifest = document(&image.layout, &index["manifests"][0]);
+    let configuration = &document(&image.layout, &manifest["config"])["config"];
+
+    let text = fs::read_to_string(repository().unwrap().join("deploy/Containerfile")).unwrap();
+    let text = text.replace("\\\n", "");
+    let shipped = text.split_once("\nFROM scratch\n").expect("the last stage is from scratch").1;
+    let argument =
+        |instruction: &str| shipped.lines().find_map(|line| line.strip_prefix(instruction)).unwrap();
+    assert_eq!(configuration["User"], argument("USER "));
+    assert_eq!(configuration["WorkingDir"], argument("WORKDIR "));
+    for (key, instruction) in [("Entrypoint", "ENTRYPOINT "), ("Cmd", "CMD ")] {
+        assert_eq!(configuration[key], serde_json::from_str::<Value>(argument(instruction)).unwrap());
+    }
+    let ports: Vec<_> = configuration["ExposedPorts"].as_object().unwrap().keys().collect();
+    assert_eq!(ports, argument("EXPOSE ").split_whitespace().collect::<Vec<_>>());
+    // The time is the builder's to tell.
+    for (name, value) in configuration["Labels"].as_object().unwrap() {
+        let said = argument("LABEL ").contains(&format!("{name}={value}"));
+        assert!(said || name.ends_with(".created"), "the Containerfile does not say {name}={value}");
+    }
+    // What `Cargo.toml` asks for at least is what the image is built with.
+    assert!(text.contains(concat!("rust:", env!("CARGO_PKG_RUST_VERSION"))), "another compiler");
+    for argument in binary::ARGUMENTS.iter().copied().chain(Arch::ALL.map(Arch::triple)) {
+        assert!(text.contains(argument), "the Containerfile does not say {argument}");
+    }
+}
