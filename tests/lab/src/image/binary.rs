@@ -49,7 +49,7 @@ pub(super) fn build(repository: &Path, arch: Arch) -> Result<PathBuf> {
     let of_the_lab = ["CARGO_PKG_", "CARGO_MANIFEST_"];
     for (name, _) in env::vars_os() {
         let starts_with = |start: &&str| name.to_str().is_some_and(|name| name.starts_with(*start));
-        if LEFT_OUT.iter().chain(&of_the_lab).any(|start| starts_with(start)) {
+        if LEFT_OUT.iter().chain(&of_the_lab).any(starts_with) {
             cargo.env_remove(name);
         }
     }

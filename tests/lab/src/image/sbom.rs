@@ -37,20 +37,20 @@ fn bill(tree: &str, checksums: &BTreeMap<(String, String), String>, created: &st
     let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut above: Vec<String> = Vec::new();
     for line in tree.lines() {
-        let crate_ =
+        let package =
             Crate::of(line).with_context(|| format!("cargo tells of a crate in new words: {line}"))?;
-        let id = crate_.id();
-        above.truncate(crate_.depth);
+        let id = package.id();
+        above.truncate(package.depth);
         if let Some(parent) = above.last() {
             needs.entry(parent.clone()).or_default().insert(id.clone());
         }
         needs.entry(id.clone()).or_default();
         above.push(id.clone());
-        crates.insert(id, crate_);
+        crates.insert(id, package);
     }
     let root = above.first().context("cargo tells of no crate")?;
     let product = crates.remove(root).context("cargo tells of no crate")?;
-    let components: Vec<_> = crates.values().map(|crate_| crate_.component("library", checksums)).collect();
+    let components: Vec<_> = crates.values().map(|package| package.component("library", checksums)).collect();
     let needs: Vec<_> = needs.iter().map(|(id, needed)| json!({"ref": id, "dependsOn": needed})).collect();
     Ok(json!({
         "bomFormat": "CycloneDX",
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_crate_is_named_once_with_its_licence_checksum_and_needs() {
+    fn each_packageis_named_once_with_its_licence_checksum_and_needs() {
         let tree = "0|zen-lead v0.1.0 (/source)|Apache-2.0\n\
                     1|kube v5.0.0|Apache-2.0\n\
                     2|bytes v1.12.2|MIT/Apache-2.0\n\

@@ -110,7 +110,8 @@ fn the_layer_is_the_program_and_its_licence_of_no_time_and_nobody() {
 #[test]
 fn an_image_that_is_too_big_is_refused() {
     let place = Directory::create().unwrap();
-    let layer = layer::Layer { tar: Vec::new(), compressed: vec![0; COMPRESSED_BYTES_MOST as usize] };
+    let compressed = vec![0; COMPRESSED_BYTES_MOST.try_into().unwrap()];
+    let layer = layer::Layer { tar: Vec::new(), compressed };
     let refusal =
         write(place.path(), &[Part { arch: Arch::Amd64, layer }], &source()).unwrap_err().to_string();
     assert!(refusal.starts_with("the image for amd64 is 125"), "{refusal}");
