@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_packageis_named_once_with_its_licence_checksum_and_needs() {
+    fn each_crate_is_named_once_with_its_licence_checksum_and_needs() {
         let tree = "0|zen-lead v0.1.0 (/source)|Apache-2.0\n\
                     1|kube v5.0.0|Apache-2.0\n\
                     2|bytes v1.12.2|MIT/Apache-2.0\n\
