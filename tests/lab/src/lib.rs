@@ -34,6 +34,7 @@ mod directory;
 mod forwarder;
 pub mod fuzz;
 mod history;
+pub mod image;
 mod lab;
 mod manifests;
 mod packets;

@@ -1,4 +1,4 @@
-//! `cargo lab`: a control plane and a cluster for hands, the simulation, and the fuzzer.
+//! `cargo lab`: a control plane and a cluster for hands, the simulation, the fuzzer, and the image.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use lab::cluster::{self, Proxy};
 use lab::demo::{self, Screen};
-use lab::{Assets, ControlPlane, Options, fuzz};
+use lab::{Assets, ControlPlane, Options, fuzz, image};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task;
@@ -54,6 +54,8 @@ enum Command {
     },
     /// Feed anything to what reads from outside: needs a nightly compiler and cargo-fuzz
     Fuzz(fuzz::Arguments),
+    /// Build the image, without a daemon and without containers; needs clang
+    Image(image::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -98,6 +100,7 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Command::Fuzz(arguments) => task::spawn_blocking(move || fuzz::run(&arguments)).await?,
+        Command::Image(arguments) => task::spawn_blocking(move || image::run(&arguments)).await?,
         Command::Demo(arguments) => {
             let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;
             process::exit(outcome.code().into());
