@@ -6,9 +6,11 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::api::DeleteParams;
-use lab::{Helm, Namespace, documents};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, PostParams};
+use lab::{Helm, Namespace, documents, within};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::cluster::{Release, restricted};
 use crate::rendered::chart;
@@ -25,8 +27,7 @@ async fn before_it_is_uninstalled_the_controller_is_stopped_and_what_it_made_is_
     let hooks = hooks(&release, &values)?;
 
     // `helm test` tells, and leaves things as they are.
-    let test = run(&ns, &release, &hooks, "Pod", "/spec").await?;
-    assert_eq!(test.status.code(), Some(0), "{test:?}");
+    let test = run_until(0, &ns, &release, &hooks, "Pod", "/spec").await?;
     assert!(String::from_utf8_lossy(&test.stdout).contains("would delete service"), "{test:?}");
     ensure!(services.get_opt("orders-leader").await?.is_some(), "nothing is deleted");
 
@@ -39,23 +40,23 @@ async fn before_it_is_uninstalled_the_controller_is_stopped_and_what_it_made_is_
     }
     // The controller's pod, which Kubernetes would end when the Deployment is scaled to zero.
     let template = ns.api::<Deployment>().get(&release.name).await?.spec.context("a spec")?.template;
-    let labels = template.metadata.and_then(|metadata| metadata.labels).context("labels")?;
-    let pod = labels.iter().fold(ns.pod("controller"), |pod, (key, value)| pod.label(key, value));
-    pod.create().await?;
+    let labels = template.metadata.and_then(|metadata| metadata.labels);
+    let metadata = ObjectMeta { name: Some("controller".into()), labels, ..ObjectMeta::default() };
+    let pod = Pod { metadata, spec: template.spec, status: None };
+    ns.api::<Pod>().create(&PostParams::default(), &pod).await?;
 
     let ns_of_kubelet = ns.clone();
     let kubelet = tokio::spawn(async move {
         let scaled = |deployments: &[Deployment]| {
             deployments.iter().any(|d| d.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0)))
         };
-        lab::until(&ns_of_kubelet.api::<Deployment>(), "", lab::within(20), scaled).await?;
+        lab::until(&ns_of_kubelet.api::<Deployment>(), "", within(20), scaled).await?;
         let stays = ns_of_kubelet.api::<Service>().get_opt("orders-leader").await?.is_some();
         let now = DeleteParams::default().grace_period(0);
         ns_of_kubelet.api::<Pod>().delete("controller", &now).await?;
         Ok::<_, anyhow::Error>(stays)
     });
-    let cleanup = run(&ns, &release, &hooks, "Job", "/spec/template/spec").await?;
-    assert_eq!(cleanup.status.code(), Some(0), "{cleanup:?}");
+    run_until(0, &ns, &release, &hooks, "Job", "/spec/template/spec").await?;
     assert!(kubelet.await??, "nothing is deleted while a pod of the controller is there");
     ensure!(services.get_opt("orders-leader").await?.is_none(), "the leader Service is removed");
     Ok(())
@@ -78,6 +79,25 @@ fn hooks(release: &Release, values: &str) -> Result<Vec<Value>> {
     let mut objects = documents(&Helm::find_or_build()?.run(&arguments)?)?;
     objects.retain(|object| !object["metadata"]["annotations"]["helm.sh/hook"].is_null());
     Ok(objects)
+}
+
+/// The same, again and again: the API server learns of roles by a watch, and until then it refuses.
+async fn run_until(
+    code: i32,
+    ns: &Namespace,
+    release: &Release,
+    hooks: &[Value],
+    kind: &str,
+    pod: &str,
+) -> Result<Output> {
+    let deadline = Instant::now() + within(20);
+    loop {
+        let output = run(ns, release, hooks, kind, pod).await?;
+        if output.status.code() == Some(code) {
+            return Ok(output);
+        }
+        ensure!(Instant::now() < deadline && output.status.code() == Some(2), "{output:?}");
+    }
 }
 
 /// Runs the container of this hook as the kubelet would.
