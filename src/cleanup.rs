@@ -53,8 +53,8 @@ pub enum Error {
     },
     /// Pods of the controller are still there.
     #[error(
-        "{count} pods of the Deployment {deployment} are still there after {} s; nothing was deleted. They would make anew \
-         what is deleted: see `kubectl get pods --namespace {namespace}`, or wait longer (--stop-timeout)",
+        "pods of the Deployment {deployment} are still there after {} s ({count}), and nothing was deleted: they would make it \
+         anew. See `kubectl get pods --namespace {namespace}`, or wait longer (--stop-timeout)",
         .waited.as_secs()
     )]
     Running {

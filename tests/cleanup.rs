@@ -117,7 +117,7 @@ async fn nothing_is_deleted_while_a_pod_of_the_controller_is_there() -> Result<(
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.told.starts_with("scaled deployment"), "{refused:?}");
     assert!(
-        refused.complained.contains("1 pods of the Deployment controller are still there"),
+        refused.complained.contains("pods of the Deployment controller are still there after 1 s (1)"),
         "{refused:?}"
     );
     let scaled = ns.api::<k8s_openapi::api::apps::v1::Deployment>().get("controller").await?;
@@ -159,7 +159,7 @@ async fn led(purpose: &str) -> Result<Stage> {
 }
 
 /// Objects of another installation, of the Go zen-lead, and of people who copy annotations.
-const OTHERS: &str = r#"
+const OTHERS: &str = r"
 apiVersion: v1
 kind: Service
 metadata:
@@ -200,7 +200,7 @@ metadata:
   name: foreign
 addressType: IPv4
 endpoints: []
-"#;
+";
 
 /// May see everything, and delete slices only.
 const POOR: &str = r#"

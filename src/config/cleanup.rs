@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{Instance, budget, namespace_name, object_name};
+use super::values::{Instance, duration, namespace_name, object_name};
 use crate::cleanup::Task;
 use crate::client::ClientOptions;
 
@@ -37,7 +37,7 @@ pub struct CleanupArgs {
     pub stop: Option<String>,
 
     /// How long to wait for those pods
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = budget, requires = "stop")]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration, requires = "stop")]
     pub stop_timeout: Duration,
 }
 
@@ -45,7 +45,8 @@ impl CleanupArgs {
     /// As a task.
     #[must_use]
     pub fn task(self) -> Task {
-        let Self { namespaces, kubeconfig, context, instance, dry_run, stop, stop_timeout } = self;
+        let Self { mut namespaces, kubeconfig, context, instance, dry_run, stop, stop_timeout } = self;
+        namespaces.retain(|name| !name.is_empty());
         let instance = instance.unwrap_or_else(Instance::of_this_pod);
         let client = ClientOptions { kubeconfig, context };
         Task { client, instance, namespaces, dry_run, stop, stop_timeout }

@@ -84,7 +84,7 @@ fn same(folder: &str, values: &[&str]) -> Result<()> {
 
 fn compare(chart: &BTreeMap<Key, Value>, kustomize: &BTreeMap<Key, Value>) {
     assert!(!kustomize.is_empty());
-    let names = |objects: &BTreeMap<Key, Value>| Vec::from_iter(objects.keys().cloned());
+    let names = |objects: &BTreeMap<Key, Value>| objects.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(chart), names(kustomize));
     for (key, object) in chart {
         assert_eq!(*object, kustomize[key], "{key:?}: chart on the left");

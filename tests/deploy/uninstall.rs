@@ -18,12 +18,14 @@ use crate::rendered::chart;
 #[tokio::test(flavor = "multi_thread")]
 async fn before_it_is_uninstalled_the_controller_is_stopped_and_what_it_made_is_removed() -> Result<()> {
     let ns = restricted("uninstall").await?;
-    let values = format!("namespaces={{{}}}", ns.name());
+    // Another namespace than its own: there, it has no rights of its own but to the Lease.
+    let shop = restricted("shop").await?;
+    let values = format!("namespaces={{{}}}", shop.name());
     let release = Release::new(&ns)?;
     release.run("install", &["--set", &values])?;
     let made = MADE.replace("INSTANCE", &format!("{}/zen-lead", ns.name()));
-    ns.apply(&made).await?;
-    let services = ns.api::<Service>();
+    shop.apply(&made).await?;
+    let services = shop.api::<Service>();
     let hooks = hooks(&release, &values)?;
 
     // `helm test` tells, and leaves things as they are.
@@ -45,13 +47,13 @@ async fn before_it_is_uninstalled_the_controller_is_stopped_and_what_it_made_is_
     let pod = Pod { metadata, spec: template.spec, status: None };
     ns.api::<Pod>().create(&PostParams::default(), &pod).await?;
 
-    let ns_of_kubelet = ns.clone();
+    let (ns_of_kubelet, services_then) = (ns.clone(), services.clone());
     let kubelet = tokio::spawn(async move {
         let scaled = |deployments: &[Deployment]| {
             deployments.iter().any(|d| d.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0)))
         };
         lab::until(&ns_of_kubelet.api::<Deployment>(), "", within(20), scaled).await?;
-        let stays = ns_of_kubelet.api::<Service>().get_opt("orders-leader").await?.is_some();
+        let stays = services_then.get_opt("orders-leader").await?.is_some();
         let now = DeleteParams::default().grace_period(0);
         ns_of_kubelet.api::<Pod>().delete("controller", &now).await?;
         Ok::<_, anyhow::Error>(stays)
@@ -62,7 +64,7 @@ async fn before_it_is_uninstalled_the_controller_is_stopped_and_what_it_made_is_
     Ok(())
 }
 
-const MADE: &str = r#"
+const MADE: &str = r"
 apiVersion: v1
 kind: Service
 metadata:
@@ -71,7 +73,7 @@ metadata:
   annotations: { zen-lead.io/instance: INSTANCE }
 spec:
   ports: [{ name: http, port: 80, targetPort: 8080 }]
-"#;
+";
 
 fn hooks(release: &Release, values: &str) -> Result<Vec<Value>> {
     let chart = chart()?;

@@ -46,7 +46,8 @@ impl Helm {
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut helm = Command::new(&self.program);
         // Neither the user's cluster nor the user's settings.
-        helm.env_clear().env("KUBECONFIG", self.kubeconfig.as_deref().unwrap_or(Path::new("/dev/null")));
+        helm.env_clear()
+            .env("KUBECONFIG", self.kubeconfig.as_deref().unwrap_or_else(|| Path::new("/dev/null")));
         let home = std::env::temp_dir().join("zen-lead-helm");
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HOME"] {
             helm.env(variable, &home);
