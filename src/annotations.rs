@@ -3,7 +3,7 @@
 //! An invalid value is never silent and never a panic: the documented default is used, and [`Invalid`] says
 //! which. An empty value is an absent one.
 
-mod duration;
+pub(crate) mod duration;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 //! single dash is understood for every known flag, and the tuning flags are accepted, do nothing,
 //! and are named in one warning ([`RunArgs::ignored_warning`]).
 
+mod cleanup;
 mod go;
 mod log;
 mod replay;
@@ -15,6 +16,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use cleanup::CleanupArgs;
 pub use log::LogFormat;
 pub use replay::ReplayArgs;
 pub use run::RunArgs;
@@ -46,6 +48,17 @@ Examples:
   zen-lead replay --quiet --policy failover-min-delay=2s incident.jsonl
   zen-lead replay --html incident.html incident.jsonl";
 
+const CLEANUP_HELP: &str = "\
+Removes every leader Service and EndpointSlice that carries this installation's zen-lead.io/instance, and nothing else;
+clients of those leader Services are rejected from then on. Services stay opted in: a controller that is started again
+makes all of it anew.
+
+Exits with 0 if nothing of the installation is left, with 1 if something is, with 2 if it could not look.
+
+Examples:
+  zen-lead cleanup --instance zen-lead-system/zen-lead --dry-run
+  zen-lead cleanup --instance zen-lead-system/zen-lead --stop zen-lead";
+
 /// The command line of the `zen-lead` binary.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "zen-lead", version, about = "Routes a Service to exactly one Ready pod, and fails over in milliseconds", after_help = EXAMPLES)]
@@ -64,6 +77,9 @@ pub enum Command {
     /// Replay event logs: check every decision, and tell what happened and why
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Remove everything that an installation of the controller made
+    #[command(after_help = CLEANUP_HELP)]
+    Cleanup(CleanupArgs),
 }
 
 /// Reads the process's command line; prints usage and exits with 2 if it is wrong.

@@ -8,6 +8,7 @@
 
 pub mod annotations;
 mod apply;
+pub mod cleanup;
 pub mod client;
 pub mod clock;
 pub mod config;

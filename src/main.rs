@@ -14,21 +14,27 @@ fn main() -> ExitCode {
     let args = match command {
         Command::Run(args) => args,
         Command::Replay(args) => return zen_lead::replay::run(&args.task()),
+        Command::Cleanup(args) => return block_on(zen_lead::cleanup::main(&args.task())),
     };
     log_to_stderr(&args);
-    // One worker: what we do takes microseconds, and a second one costs more in waking each other up (measured: a
-    // sixth of the processor time of a failover) than it brings. Multi-threaded still, for what runs in `block_on`.
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("cannot start: {error}");
-            return ExitCode::FAILURE;
+    block_on(async {
+        match zen_lead::run::run(*args, told_to_stop()).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::FAILURE
+            }
         }
-    };
-    match runtime.block_on(async { zen_lead::run::run(*args, told_to_stop()).await }) {
-        Ok(()) => ExitCode::SUCCESS,
+    })
+}
+
+/// One worker: what we do takes microseconds, and a second one costs more in waking each other up (measured: a sixth of
+/// the processor time of a failover) than it brings. Multi-threaded still, for what runs in `block_on`.
+fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime.block_on(future),
         Err(error) => {
-            tracing::error!("{error}");
+            eprintln!("cannot start: {error}");
             ExitCode::FAILURE
         }
     }

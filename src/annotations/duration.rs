@@ -17,7 +17,7 @@ const FRACTION_DIGITS: usize = 19;
 ///
 /// # Errors
 /// Says what is wrong, in words for people.
-pub(super) fn parse(text: &str) -> Result<Micros, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<Micros, &'static str> {
     const WHY: &str = "it is not a duration such as 30s, 1m30s or 500ms";
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),

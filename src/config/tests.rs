@@ -107,6 +107,32 @@ fn replay_has_files_and_another_policy() {
 }
 
 #[test]
+fn cleanup_knows_whose_objects_and_where() {
+    let task = |arguments: &str| match parse(arguments).unwrap().command {
+        Command::Cleanup(cleanup) => cleanup.task(),
+        other => panic!("{other:?}"),
+    };
+    let plain = task("cleanup");
+    assert_eq!((plain.dry_run, plain.stop, plain.stop_timeout), (false, None, Duration::from_mins(1)));
+    let all = task("cleanup --instance ops/lead -n a,b --dry-run --stop lead --stop-timeout 2m");
+    assert_eq!(all.instance.to_string(), "ops/lead");
+    assert_eq!((all.namespaces, all.stop_timeout), (vec!["a".into(), "b".into()], Duration::from_mins(2)));
+    assert_eq!((all.dry_run, all.stop), (true, Some("lead".into())));
+    assert!(task("cleanup --namespace=").namespaces.is_empty());
+    for (arguments, expected) in [
+        ("cleanup --instance zen-lead", "NAMESPACE/NAME"),
+        ("cleanup --stop Lead", "lower-case"),
+        ("cleanup --stop-timeout 2m", "--stop <DEPLOYMENT>"),
+        ("cleanup --stop lead --stop-timeout soon", "not a duration"),
+        ("cleanup everything", "unexpected argument"),
+    ] {
+        let error = parse(arguments).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{arguments}");
+        assert!(error.to_string().contains(expected), "{arguments}: {error}");
+    }
+}
+
+#[test]
 fn namespaces_are_repeated_or_separated_by_commas() {
     assert_eq!(run("--namespace b,a --namespace c -n a").namespaces, ["a", "b", "c"]);
     assert_eq!(run("--namespace=").namespaces, Vec::<String>::new());

@@ -123,6 +123,11 @@ pub(super) fn budget(text: &str) -> Result<Duration, &'static str> {
     annotations::budget(text).map(|budget| Duration::from_micros(budget.0))
 }
 
+/// The same, and none at all.
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    annotations::duration::parse(text).map(|duration| Duration::from_micros(duration.0))
+}
+
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -36,6 +36,23 @@ pub(crate) struct GoProgram {
 }
 
 impl GoProgram {
+    /// The program that the environment variable names if it is set, else the one in the cache, built if it is missing.
+    ///
+    /// Blocks, for minutes the first time; says so on stderr.
+    pub(crate) fn given_or_built(&self, variable: &str) -> Result<PathBuf> {
+        let Some(program) = env::var_os(variable) else {
+            return Ok(self.find_or_build()?.join(self.binary));
+        };
+        let program = PathBuf::from(program);
+        ensure!(
+            program.is_file(),
+            "{variable} is set, but {} is no file: name a {}, or unset it to have one built",
+            program.display(),
+            self.what
+        );
+        Ok(program)
+    }
+
     /// The folder in the cache where it is, built if it is missing.
     ///
     /// Blocks, for minutes the first time; says so on stderr.

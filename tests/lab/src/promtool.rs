@@ -1,6 +1,5 @@
 //! Prometheus' own tool, which checks and tests alerts.
 
-use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -34,16 +33,7 @@ impl Promtool {
     ///
     /// Blocks, for minutes the first time; says so on stderr.
     pub fn find_or_build() -> Result<Self> {
-        let Some(program) = env::var_os("PROMTOOL") else {
-            return Ok(Self { program: PROMTOOL.find_or_build()?.join(PROMTOOL.binary) });
-        };
-        let program = PathBuf::from(program);
-        ensure!(
-            program.is_file(),
-            "PROMTOOL is set, but {} is no file: name a promtool, or unset it to have one built",
-            program.display()
-        );
-        Ok(Self { program })
+        Ok(Self { program: PROMTOOL.given_or_built("PROMTOOL")? })
     }
 
     /// Its path.
