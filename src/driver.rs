@@ -429,6 +429,11 @@ impl Driver {
         if let Errand::Confirm { name, uid, .. } = &errand {
             self.confirmed(&key, name, uid, &answer.result);
         }
+        match &answer.result {
+            Ok(Reply::Service(service)) => self.service_answered(service),
+            Ok(Reply::Slice(slice)) => self.slice_answered(slice),
+            Ok(_) | Err(_) => {}
+        }
         if self.managed(&key).is_none_or(|managed| managed.generation != generation) {
             return;
         }

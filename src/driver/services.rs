@@ -94,6 +94,17 @@ impl Driver {
         self.superseded(true, key, version);
     }
 
+    /// A leader Service as the API server answers it; see [`Self::slice_answered`].
+    pub(super) fn service_answered(&mut self, service: &ServiceLite) {
+        let key = key_of(&service.metadata);
+        let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
+        if let Some(known) = space.services.get_mut(&key.name)
+            && known.version() < version(&service.metadata)
+        {
+            *known = ServiceFact::of(service);
+        }
+    }
+
     fn service_gone(&mut self, key: &Key, seen: Option<Version>) {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
         if space.services.get(&key.name).is_none_or(|known| seen.is_some_and(|seen| known.version() > seen)) {

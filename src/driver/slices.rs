@@ -87,6 +87,18 @@ impl Driver {
         self.superseded(false, key, version(&slice.metadata).0);
     }
 
+    /// A slice as the API server answers it, which the watch may show later: the Service's next election must not begin
+    /// with less than this one knew. What no watch has shown, or shows no more, is left to the watch.
+    pub(super) fn slice_answered(&mut self, slice: &SliceLite) {
+        let key = key_of(&slice.metadata);
+        let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
+        if let Some(known) = space.slices.get_mut(&key.name)
+            && known.version() < version(&slice.metadata)
+        {
+            *known = Kept::new(slice);
+        }
+    }
+
     fn slice_gone(&mut self, key: &Key, last: &SliceLite) {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
         if space.slices.get(&key.name).is_some_and(|known| known.version() > version(&last.metadata)) {

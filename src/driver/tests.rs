@@ -1,6 +1,7 @@
 //! The deciding task with a server whose answers come when the test wants.
 
 mod replicas;
+mod successors;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

@@ -43,7 +43,7 @@ pub(crate) struct Judge {
     terms: BTreeMap<String, Terms>,
     ever_fit: BTreeSet<Reached>,
     ever_had: BTreeSet<Reached>,
-    /// Since when each pod has been fit, by its UID.
+    /// Since when each pod has been fit in the Service whose member it is, by its UID.
     fit_since: BTreeMap<String, Moment>,
     /// Since when each Service has had an unfit leader although somebody was eligible.
     unfit_since: BTreeMap<String, Moment>,
@@ -186,6 +186,12 @@ impl Judge {
     fn pod(&mut self, commit: &Commit) {
         let object = commit.after.as_deref().or(commit.before.as_deref()).unwrap_or(&Value::Null);
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        let app = |pod: &Value| pod["metadata"]["labels"]["app"].clone();
+        // Whoever joins a Service could not be chosen there before, however long it had been fit: what was ordered then
+        // may still be on its way.
+        if commit.before.as_deref().is_some_and(|before| app(before) != app(object)) {
+            self.fit_since.remove(&uid);
+        }
         if commit.after.as_deref().is_some_and(is_fit) {
             self.fit_since.entry(uid).or_insert(commit.at);
         } else {

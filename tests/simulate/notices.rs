@@ -81,7 +81,12 @@ impl Notices {
         }
         let key = (source, epoch.to_owned());
         let told = self.told.entry(key.clone()).or_default();
+        let is_of_a_term = OF_A_TERM.contains(&&*reason);
         told.push(reason);
+        // A notice of anything else tells of no term again, and need not name the leader, whose recoveries count below.
+        if !is_of_a_term {
+            return Ok(());
+        }
         let many = |reason: &str| told.iter().filter(|told| *told == reason).count();
         // A leader that was tolerated while it was not Ready is told of again, in its term.
         let leader = notice["related"]["name"].as_str().unwrap_or_default();
