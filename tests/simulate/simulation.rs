@@ -18,7 +18,7 @@ use zen_lead::run::{Controller, Error};
 use crate::history;
 use crate::logs::Log;
 use crate::net::{Net, State};
-use crate::plan::{EVENTFUL, Plan, What};
+use crate::plan::{EVENTFUL, Plan, RESTORING, What};
 use crate::sabotage::Sabotage;
 use crate::store::Told;
 use crate::time::{Moment, begin, now, wall};
@@ -127,12 +127,16 @@ impl<'a> Simulation<'a> {
                 judge.look(store, links);
             }
         });
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         for happening in &self.plan.happenings {
             sleep_until(begun + Duration::from_millis(happening.at)).await;
             self.happen(happening.what);
             if self.has_failed() {
                 return;
+            }
+            if let What::Restore(_) = happening.what {
+                // Nobody can write anything meanwhile.
+                begun += Duration::from_millis(RESTORING);
             }
         }
         sleep_until(begun + Duration::from_millis(EVENTFUL)).await;
@@ -192,7 +196,7 @@ impl<'a> Simulation<'a> {
             }
             What::Cut(replica, span) => self.cut(replica, until(span)),
             What::Restore(_) => {
-                (0..self.plan.replicas).for_each(|replica| self.cut(replica, until(300)));
+                (0..self.plan.replicas).for_each(|replica| self.cut(replica, until(RESTORING)));
                 self.change(|state, plan| {
                     world::act(&mut state.store, plan, what);
                     state.judge.restored(&state.store);
