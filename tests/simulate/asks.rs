@@ -37,10 +37,10 @@ fn version(text: &Value) -> Option<u64> {
     text.as_str()?.parse().ok()
 }
 
-/// A replica's write that had no connection.
+/// A replica's write whose connection failed.
 struct Failed {
     at: Moment,
-    /// The store's version then.
+    /// The store's version when it was sent: it may have been done for all that, and be seen to be.
     version: u64,
 }
 
@@ -109,12 +109,12 @@ impl Asks {
         }
     }
 
-    /// It could not even be sent.
-    pub(crate) fn refused(&mut self, replica: usize, life: u64, ask: &Ask, store: &Store) {
+    /// Its connection failed. `version`: that of the store when it was sent.
+    pub(crate) fn refused(&mut self, replica: usize, life: u64, ask: &Ask, version: u64) {
         let Some(known) = self.known(replica, life) else { return };
         known.back = None;
         if ask.is_write() && ask.resource == Resource::Slices {
-            let failed = Failed { at: now(), version: store.version };
+            let failed = Failed { at: now(), version };
             known.failed.insert(ask.object().to_owned(), failed);
         }
     }

@@ -136,8 +136,12 @@ impl Net {
         let body = body.collect().await?.to_bytes();
         let Some(ask) = Ask::parse(&head, &body) else { return Ok(whole(Response::new(Bytes::from("{}")))) };
         let asked = ask.clone();
-        let result = self.state().judge.asks.sent(replica, life, &ask);
-        self.state().judge.expect(result);
+        let version = {
+            let State { store, judge, .. } = &mut *self.state();
+            let result = judge.asks.sent(replica, life, &ask);
+            judge.expect(result);
+            store.version
+        };
         let (told, answered) = oneshot::channel();
         let net = self.clone();
         tokio::spawn(async move {
@@ -155,7 +159,7 @@ impl Net {
                 Ok(response)
             }
             Err(error) => {
-                judge.asks.refused(replica, life, &asked, store);
+                judge.asks.refused(replica, life, &asked, version);
                 Err(error)
             }
         }

@@ -97,6 +97,10 @@ pub(crate) struct Plan {
     pub(crate) happenings: Vec<Happening>,
 }
 
+/// How long a restore keeps the API server away, from everybody. Longer than a minute, as the controller's watches expect
+/// of one: they list anew then, and see what happened even if the server's count has caught up with what they know.
+pub(crate) const RESTORING: Moment = 61_000;
+
 /// Asks for a certain leader.
 pub(crate) const SWITCHOVER: &str = "zen-lead.io/switchover-to";
 
@@ -130,7 +134,7 @@ impl What {
             | Self::Seize(_)
             | Self::Overwrite(_) => contest,
             // Three lists have to prove it, each after those before.
-            Self::Restore(_) => 10_000,
+            Self::Restore(_) => RESTORING + 10_000,
             Self::Ready(..)
             | Self::Terminate(_)
             | Self::Vanish(_)

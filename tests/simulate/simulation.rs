@@ -18,7 +18,7 @@ use zen_lead::run::{Controller, Error};
 use crate::history;
 use crate::logs::Log;
 use crate::net::{Net, State};
-use crate::plan::{EVENTFUL, Plan, What};
+use crate::plan::{EVENTFUL, Plan, RESTORING, What};
 use crate::sabotage::Sabotage;
 use crate::store::Told;
 use crate::time::{Moment, begin, now, wall};
@@ -38,14 +38,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A writer that others have overwritten backs off, for so long at most.
 const CONTEST: Moment = 30_000;
-
-/// How long nothing gets to a store that is being restored.
-const RESTORING: Moment = 300;
-
-/// Nobody else changes anything meanwhile, nor until all who had a connection have tried again. A real restore outlasts
-/// the minute after which watches are listed anew; in one that is over at once, and whose count is at what a watch had
-/// seen before that watch is back, nothing shows that it went back.
-const RESTORED_AFTER: Moment = 1_000;
 
 /// What came of a simulation.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,8 +88,6 @@ struct Simulation<'a> {
     net: Net,
     replicas: Vec<Option<Replica>>,
     lives: u64,
-    /// Until then the world cannot change anything.
-    restored_at: Instant,
     /// What each replica recorded in each of its lives.
     recorders: Vec<(String, Recorder)>,
 }
@@ -111,7 +101,7 @@ impl<'a> Simulation<'a> {
     fn new(plan: &'a Plan, sabotage: Option<Sabotage>) -> Self {
         let net = Net::new(plan.seed, plan.replicas, sabotage);
         let replicas = (0..plan.replicas).map(|_| None).collect();
-        Self { plan, net, replicas, lives: 0, restored_at: Instant::now(), recorders: Vec::new() }
+        Self { plan, net, replicas, lives: 0, recorders: Vec::new() }
     }
 
     async fn play(&mut self) {
@@ -137,12 +127,16 @@ impl<'a> Simulation<'a> {
                 judge.look(store, links);
             }
         });
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         for happening in &self.plan.happenings {
-            sleep_until((begun + Duration::from_millis(happening.at)).max(self.restored_at)).await;
+            sleep_until(begun + Duration::from_millis(happening.at)).await;
             self.happen(happening.what);
             if self.has_failed() {
                 return;
+            }
+            if let What::Restore(_) = happening.what {
+                // Nobody can write anything meanwhile.
+                begun += Duration::from_millis(RESTORING);
             }
         }
         sleep_until(begun + Duration::from_millis(EVENTFUL)).await;
@@ -203,7 +197,6 @@ impl<'a> Simulation<'a> {
             What::Cut(replica, span) => self.cut(replica, until(span)),
             What::Restore(_) => {
                 (0..self.plan.replicas).for_each(|replica| self.cut(replica, until(RESTORING)));
-                self.restored_at = Instant::now() + Duration::from_millis(RESTORED_AFTER);
                 self.change(|state, plan| {
                     world::act(&mut state.store, plan, what);
                     state.judge.restored(&state.store);
