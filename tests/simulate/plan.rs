@@ -160,8 +160,6 @@ impl What {
 pub(crate) struct Size {
     pub(crate) replicas: Option<usize>,
     pub(crate) services: Option<usize>,
-    /// The store is restored to an older state in some.
-    pub(crate) restores: bool,
 }
 
 impl Plan {
@@ -184,7 +182,7 @@ impl Plan {
             plan.add(at, kinds, &roll);
         }
         // A restore beside other trouble is a trouble of its own.
-        if kinds == KINDS_OF_PODS && roll(4) == 0 && size.restores {
+        if kinds == KINDS_OF_PODS && roll(4) == 0 {
             plan.happenings.push(Happening { at: moments[0], what: What::Restore(1 + roll(40) as u64) });
         }
         plan.happenings.sort_by_key(|happening| happening.at);

@@ -70,11 +70,6 @@ struct Arguments {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..=25))]
     services: Option<u8>,
 
-    /// Restore the store to an older state in some of them. Not all that is asked for holds then: what comes after a
-    /// restore before any watch has noticed it is known to go wrong
-    #[arg(long)]
-    restores: bool,
-
     /// A mistake that the controller is to make, to see it found out
     #[arg(long, value_enum, value_name = "MISTAKE")]
     sabotage: Option<Sabotage>,
@@ -100,8 +95,8 @@ fn main() -> ExitCode {
         let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG);
         log.with_ansi(false).without_time().init();
     }
-    let Arguments { seeds, first, replicas, services, restores, sabotage, logs, .. } = arguments;
-    let size = Size { replicas: replicas.map(usize::from), services: services.map(usize::from), restores };
+    let Arguments { seeds, first, replicas, services, sabotage, logs, .. } = arguments;
+    let size = Size { replicas: replicas.map(usize::from), services: services.map(usize::from) };
     thread::spawn(listen);
     let tally = try_seeds(first..first.saturating_add(seeds), size, sabotage, true);
     print!("{tally}");
