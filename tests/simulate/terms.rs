@@ -60,10 +60,10 @@ impl Terms {
         }
         let clock = if self.shown.is_none() { unix(commit.at) } else { 0 };
         let left = self.shown.unwrap_or(clock).max(self.mirrored.unwrap_or_default());
-        if left < self.highest {
+        if left <= self.highest {
             self.highest = left;
-            let is_mirrored = self.mirrored == Some(left);
-            self.leaders.retain(|epoch, _| *epoch < left || is_mirrored && *epoch == left);
+            let is_told = [self.shown, self.mirrored].contains(&Some(left));
+            self.leaders.retain(|epoch, _| *epoch < left || is_told && *epoch == left);
         }
     }
 }
