@@ -1,6 +1,5 @@
 //! The controller on a cluster with real nodes, deployed as it is shipped: what its clients are answered.
 
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ const QUESTIONS: usize = 50;
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_on_every_node_are_answered_by_the_leader_alone_and_by_the_next_one_after_its_crash()
 -> Result<()> {
-    if !task::spawn_blocking(possible).await? {
+    if !task::spawn_blocking(Cluster::is_possible).await? {
         return Ok(());
     }
     let folder = Directory::create()?;
@@ -71,17 +70,6 @@ async fn clients_on_every_node_are_answered_by_the_leader_alone_and_by_the_next_
     drop(clients);
     task::spawn_blocking(move || drop(cluster)).await?;
     Ok(())
-}
-
-/// Whether there can be a cluster here; if not, says why, past the test harness, which shows only what failing tests say.
-fn possible() -> bool {
-    match Cluster::available() {
-        Ok(()) => true,
-        Err(reason) => {
-            let _ = writeln!(std::io::stderr(), "skipped: {reason:#}");
-            false
-        }
-    }
 }
 
 /// Returns when both replicas are Ready.

@@ -35,6 +35,7 @@ mod workload;
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,6 +102,19 @@ impl Cluster {
         let group = Cgroup::named(&owner::new_name()?)?;
         group.create()?;
         group.remove()
+    }
+
+    /// The same for a test, which is skipped if there can be none: says why, past the test harness, which shows only
+    /// what failing tests say.
+    #[must_use]
+    pub fn is_possible() -> bool {
+        match Self::available() {
+            Ok(()) => true,
+            Err(reason) => {
+                let _ = writeln!(std::io::stderr(), "skipped: {reason:#}");
+                false
+            }
+        }
     }
 
     /// Starts one (the programs and images are built first if they are missing); returns when all nodes are Ready. Says

@@ -4,7 +4,6 @@
 mod machine;
 mod web;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,20 +19,9 @@ use tokio::task;
 
 use self::machine::Machine;
 
-/// Whether there can be a cluster here; if not, says why, past the test harness, which shows only what failing tests say.
-fn possible() -> bool {
-    match Cluster::available() {
-        Ok(()) => true,
-        Err(reason) => {
-            let _ = writeln!(std::io::stderr(), "skipped: {reason:#}");
-            false
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_answered_across_nodes_that_fail_and_return_and_nothing_remains() -> Result<()> {
-    if !task::spawn_blocking(possible).await? {
+    if !task::spawn_blocking(Cluster::is_possible).await? {
         return Ok(());
     }
     let before = Machine::now()?;
@@ -103,7 +91,7 @@ async fn a_service_is_answered_across_nodes_that_fail_and_return_and_nothing_rem
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_cluster_whose_owner_is_killed_nothing_remains_when_the_next_one_has_come() -> Result<()> {
-    if !task::spawn_blocking(possible).await? {
+    if !task::spawn_blocking(Cluster::is_possible).await? {
         return Ok(());
     }
     let before = Machine::now()?;
