@@ -204,6 +204,7 @@ impl Check {
         let _ = match &phase {
             Phase::Waiting => write!(text, "not begun for {time}"),
             Phase::Listing => write!(text, "listing for {time}"),
+            Phase::Opening => write!(text, "listed, opening, not live for {time}"),
             Phase::Live => write!(text, "live for {time}, last activity {} ago", Seconds(watch.idle_for())),
             Phase::Disconnected(reason) => write!(text, "disconnected for {time}: {reason}"),
         };

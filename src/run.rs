@@ -303,7 +303,7 @@ async fn failed_start(watches: Vec<WatchStatus>) -> String {
             match changes.borrow_and_update().phase.clone() {
                 Phase::Live => return Ok(()),
                 Phase::Disconnected(reason) => return Err(format!("watch {}: {reason}", watch.name())),
-                Phase::Waiting | Phase::Listing => {}
+                Phase::Waiting | Phase::Listing | Phase::Opening => {}
             }
             // The status outlives this future, so its changes do not end.
             let _ = changes.changed().await;
@@ -376,7 +376,7 @@ async fn tell_of_return(status: WatchStatus, sink: mpsc::Sender<Feed>) -> &'stat
                     break;
                 }
             }
-            Phase::Waiting | Phase::Listing | Phase::Live => {}
+            Phase::Waiting | Phase::Listing | Phase::Opening | Phase::Live => {}
         }
     }
     "watch status"

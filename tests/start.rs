@@ -208,6 +208,8 @@ async fn the_probes_say_in_words_how_things_stand() -> Result<()> {
         assert_eq!(status, "HTTP/1.1 200 OK");
         assert!(text.starts_with("[+]driver: last heartbeat ") && text.lines().count() == 1, "{text}");
     }
+    // It decides from the first lists on, which may be a moment before the last watch is open.
+    stage.controller.until_probe("/readyz", |answer| !answer.contains("opening")).await?;
     let (status, text) = body("/readyz").await?;
     assert_eq!(status, "HTTP/1.1 200 OK");
     let ns = stage.ns.name();

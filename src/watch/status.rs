@@ -46,6 +46,8 @@ pub enum Phase {
     Waiting,
     /// Listing, for the first time or again.
     Listing,
+    /// Listed, and waiting for the watch that goes on from there.
+    Opening,
     /// The server sends events as they happen.
     Live,
     /// Between two tries, for this reason.
@@ -146,6 +148,7 @@ impl WatchStatus {
         if self.has_listed() {
             self.shared.relists.fetch_add(1, Relaxed);
         }
+        self.down(Phase::Opening);
         self.shared.state.send_modify(|state| state.listed = true);
     }
 

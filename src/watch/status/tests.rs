@@ -13,7 +13,7 @@ async fn a_watch_is_live_from_when_events_arrive() {
     status.begin();
     assert_eq!(status.state().phase, Phase::Listing);
     status.listed();
-    assert!(status.has_listed() && !status.is_live());
+    assert_eq!((status.has_listed(), status.state().phase), (true, Phase::Opening));
     advance(SECOND).await;
     assert_eq!((status.down_for(), status.idle_for()), (SECOND, SECOND));
     status.live(false);
