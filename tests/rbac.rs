@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -27,6 +29,39 @@ fn role_cluster_role_and_the_table_of_security_md_say_the_same() -> Result<()> {
     let wildcard =
         |(group, resource, verb): &Right| [group, resource, verb].iter().any(|text| text.contains('*'));
     assert!(!table.iter().any(wildcard), "{table:?}");
+    Ok(())
+}
+
+/// Who reads SECURITY.md may look them up.
+#[test]
+fn the_tests_that_security_md_names_exist() -> Result<()> {
+    let text = manifest("SECURITY.md")?;
+    let (_, section) = text.split_once("## How each claim is tested").context("the section")?;
+    let named: BTreeSet<&str> = section
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.contains('_') && !word.contains('/'))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    let mut sources = String::new();
+    for folder in ["tests", "src", "machine"] {
+        read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut sources)?;
+    }
+    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    Ok(())
+}
+
+fn read_sources(folder: &Path, into: &mut String) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_sources(&path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(&path)?);
+        }
+    }
     Ok(())
 }
 

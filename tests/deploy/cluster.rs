@@ -1,24 +1,29 @@
 //! Both ways on a real API server: admitted, upgraded, rolled back.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod};
+use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams, ValidationDirective};
+use kube::client::Body;
 use kube::core::GroupVersionKind;
 use kube::discovery::{Scope, pinned_kind};
 use lab::{Helm, Lab, Namespace, documents};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::rendered::{chart, render};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_is_known_to_the_api_server() -> Result<()> {
     let ns = restricted("known").await?;
-    let values = "networkPolicy.enabled=true,monitoring.dashboard.enabled=true";
+    let values = "networkPolicy.enabled=true,monitoring.dashboard.enabled=true,flowSchema.enabled=true";
     for arguments in [
         ["--set", values, "--set", "priorityClassName=system-node-critical"],
         ["--set", values, "--set", &format!("namespaces={{{}}}", ns.name())],
@@ -111,6 +116,38 @@ async fn a_second_release_in_a_namespace_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// Of the answers' headers, one says which FlowSchema the request came under.
+#[tokio::test(flavor = "multi_thread")]
+async fn failovers_do_not_queue_with_other_accounts_if_so_wished_and_notices_do() -> Result<()> {
+    let ns = restricted("flow").await?;
+    let release = Release::new(&ns)?;
+    release.run("install", &["--set", "flowSchema.enabled=true"])?;
+    let ours = Api::<FlowSchema>::all(ns.client()).get(&release.name).await?.metadata.uid;
+    let client = ns.account(&release.name).await?.client().await?;
+    let slices = "/apis/discovery.k8s.io/v1/endpointslices?limit=1";
+    let deadline = Instant::now() + SOON;
+    // The API server learns of the object by a watch of its own.
+    while schema_of(&client, slices).await? != ours {
+        ensure!(Instant::now() < deadline, "{slices} does not come under {ours:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    for path in ["/api/v1/pods?limit=1", "/api/v1/services?limit=1"] {
+        assert_eq!(schema_of(&client, path).await?, ours, "{path}");
+    }
+    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/{LEASE}", ns.name());
+    assert_eq!(schema_of(&client, &lease).await?, ours);
+    let notices = schema_of(&client, "/apis/events.k8s.io/v1/events?limit=1").await?;
+    assert!(notices.is_some() && notices != ours, "{notices:?}");
+    release.helm(&["uninstall", &release.name, "--namespace", ns.name(), "--no-hooks"])?;
+    Ok(())
+}
+
+async fn schema_of(client: &Client, path: &str) -> Result<Option<String>> {
+    let answer = client.send(http::Request::get(path).body(Body::empty())?).await?;
+    let uid = answer.headers().get("x-kubernetes-pf-flowschema-uid");
+    Ok(uid.map(|uid| uid.to_str().map(str::to_owned)).transpose()?)
+}
+
 /// A release in a namespace, whose name is unique in the cluster.
 pub(crate) struct Release {
     pub(crate) name: String,
@@ -174,6 +211,8 @@ async fn wanted(deployments: &Api<Deployment>, name: &str) -> Result<(i32, Strin
     let image = containers.first().and_then(|container| container.image.clone());
     Ok((spec.replicas.context("replicas")?, image.context("an image")?))
 }
+
+const SOON: Duration = Duration::from_secs(30);
 
 const LEASE: &str = "zen-lead-controller-leader-election";
 

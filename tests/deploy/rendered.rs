@@ -32,12 +32,14 @@ fn the_chart_makes_what_kustomize_makes_for_one_namespace() -> Result<()> {
 #[test]
 fn the_chart_makes_what_kustomize_makes_of_its_options() -> Result<()> {
     let on = "monitoring.podMonitor.enabled=true,monitoring.prometheusRule.enabled=true,\
-              monitoring.dashboard.enabled=true,networkPolicy.enabled=true";
+              monitoring.dashboard.enabled=true,networkPolicy.enabled=true,flowSchema.enabled=true";
     let mut chart = by_helm(&["--set", on])?;
     let plain = by_helm(&[])?;
     chart.retain(|key, _| !plain.contains_key(key));
     let mut kustomize = by_kustomize("deploy/monitoring")?;
-    kustomize.extend(by_kustomize("deploy/networkpolicy")?);
+    for folder in ["deploy/networkpolicy", "deploy/flowschema"] {
+        kustomize.extend(by_kustomize(folder)?);
+    }
     compare(&chart, &kustomize);
     Ok(())
 }

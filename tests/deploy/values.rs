@@ -10,7 +10,8 @@ use crate::rendered::{chart, render};
 fn helm_finds_nothing_to_complain_about() -> Result<()> {
     let chart = chart()?;
     let all = "monitoring.podMonitor.enabled=true,monitoring.serviceMonitor.enabled=true,\
-               monitoring.prometheusRule.enabled=true,monitoring.dashboard.enabled=true,networkPolicy.enabled=true";
+               monitoring.prometheusRule.enabled=true,monitoring.dashboard.enabled=true,networkPolicy.enabled=true,\
+               flowSchema.enabled=true";
     for values in ["replicaCount=2", "namespaces={shop,bar}", all] {
         Helm::find_or_build()?.run(&["lint", "--strict", &chart, "--set", values])?;
     }
@@ -33,6 +34,7 @@ fn a_wrong_value_is_named() -> Result<()> {
         ("extraArgs={failover-budget=2s}", "/extraArgs/0"),
         ("podDisruptionBudget.maxUnavailable=half", "/podDisruptionBudget/maxUnavailable"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
+        ("flowSchema.enabled=perhaps", "/flowSchema/enabled"),
         ("monitoring.grafana=true", "'grafana' not allowed"),
     ] {
         let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is refused"))?;
