@@ -1,9 +1,10 @@
 //! The two ways to install: the Helm chart in `deploy/chart`, and the folders for kustomize beside it.
 //!
-//! Schemas of Kubernetes' kinds cannot be told from these files. A real API server knows them, so `cluster` applies what
-//! is rendered to one, strictly, instead of comparing it with a copy of its schemas.
+//! `cluster` applies what is rendered to a real API server, strictly; `schemas` looks whether other versions of Kubernetes
+//! know each field, too.
 
 mod cluster;
 mod rendered;
+mod schemas;
 mod uninstall;
 mod values;

@@ -17,7 +17,7 @@ const LABELS_OF_HELM: [&str; 4] = [
 ];
 
 /// Kind, namespace, name.
-type Key = (String, String, String);
+pub(crate) type Key = (String, String, String);
 
 #[test]
 fn the_chart_makes_what_kustomize_makes() -> Result<()> {
@@ -118,7 +118,7 @@ pub(crate) fn chart() -> Result<String> {
     path.into_os_string().into_string().ok().context("a path of Unicode")
 }
 
-fn by_kustomize(folder: &str) -> Result<BTreeMap<Key, Value>> {
+pub(crate) fn by_kustomize(folder: &str) -> Result<BTreeMap<Key, Value>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let output =
         Command::new(Assets::find_or_build()?.program("kubectl")).arg("kustomize").arg(folder).output()?;
