@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use lab::{Change, Collector, Forwarder, Lab, Pod, Revision, Signal, Trace};
+use tokio::sync::watch;
 
 use crate::support::{Controller, SOON, Stage, leaders};
 
@@ -223,6 +224,53 @@ async fn the_other_acts_when_the_one_with_the_lease_is_cut_off() -> Result<()> {
     stage.is_silent().await?;
     assert_eq!(told(&stage, "LeaderChanged").await?, 1);
     second.stop()?;
+    stage.end().await
+}
+
+/// As the Deployment is updated: a new one is Ready before an old one is told to end, one after the other. The leader is
+/// lost again and again meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_update_amid_failovers_leaves_no_gap_and_tells_all_of_it_once() -> Result<()> {
+    let Pair { mut stage, mut second, pods, collector, history } = Pair::new("r-update").await?;
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint())];
+    let third = Controller::replica(&stage.ns, &stage.account, "third", &variables).await?;
+    third.until_ready().await?;
+    let mut first = std::mem::replace(&mut stage.controller, third);
+    let (done, is_done) = watch::channel(false);
+    let update = async {
+        first.stop()?;
+        let fourth = Controller::replica(&stage.ns, &stage.account, "fourth", &variables).await?;
+        fourth.until_ready().await?;
+        second.stop()?;
+        done.send(true)?;
+        anyhow::Ok(fourth)
+    };
+    let losses = async {
+        let mut losses = 0;
+        let mut last = false;
+        // And once more after the update.
+        while !last {
+            last = *is_done.borrow();
+            let (lost, next) = (&pods[losses % 2], &pods[(losses + 1) % 2]);
+            lost.unready().await?;
+            stage.until_led("orders", next).await?;
+            lost.ready().await?;
+            stage.all_is_seen().await?;
+            losses += 1;
+        }
+        anyhow::Ok(losses)
+    };
+    let (mut fourth, losses) = tokio::try_join!(update, losses)?;
+    stage.is_silent().await?;
+    let expected: Vec<_> = (0..=losses).map(|term| format!("orders-{}", term % 2)).collect();
+    assert_eq!(leaders(&history.up_to_now().await?, "orders-leader"), expected);
+    assert_eq!(told(&stage, "LeaderChanged").await?, losses);
+    fourth.stop()?;
+    stage.controller.stop()?;
+    let traces = collector.traces();
+    let of_losses =
+        |trace: &&Trace| trace.root().is_ok_and(|root| root.attributes["zen_lead.cause"] == "unready");
+    assert_eq!(traces.iter().filter(of_losses).count(), losses);
     stage.end().await
 }
 
