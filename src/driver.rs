@@ -33,6 +33,7 @@ use crate::failover::{Call, Ids};
 use crate::failure::{Failure, Kind};
 use crate::health::Health;
 use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
+use crate::leaders::Leaders;
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::metrics::Metrics;
 use crate::notice::{self, Notice, Regarding};
@@ -131,6 +132,8 @@ pub(crate) struct Telemetry {
     pub(crate) tracer: Option<Tracer>,
     /// Takes note of every step.
     pub(crate) recorder: Recorder,
+    /// Tells applications who leads, if they may ask.
+    pub(crate) leaders: Option<Leaders>,
     /// What each may take, unless its Service says something else.
     pub(crate) budget: Micros,
 }
@@ -159,6 +162,7 @@ pub(crate) struct Driver {
     metrics: Metrics,
     tracer: Option<Tracer>,
     recorder: Recorder,
+    leaders: Option<Leaders>,
     /// What a failover may take, unless its Service says something else.
     budget: Micros,
     alarms: BinaryHeap<Reverse<(Timestamp, Key)>>,
@@ -200,6 +204,7 @@ impl Driver {
             metrics: telemetry.metrics,
             tracer: telemetry.tracer,
             recorder: telemetry.recorder,
+            leaders: telemetry.leaders,
             budget: telemetry.budget,
             alarms: BinaryHeap::new(),
             next_generation: 0,
@@ -358,6 +363,9 @@ impl Driver {
             }
         }
         let generation = managed.generation;
+        if let Some(leaders) = self.leaders.as_ref().filter(|_| !managed.is_leaving) {
+            leaders.service_is(key, &managed.election);
+        }
         let gauges = (!managed.is_leaving).then(|| managed.gauges(&cx));
         let has_news = !out.notices.is_empty() || !out.failovers.is_empty();
         let regarding = has_news.then(|| managed.regarding());

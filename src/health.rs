@@ -60,7 +60,7 @@ const LIFE: Duration = Duration::from_mins(1);
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 
 /// Connections served at once. Probes and a scraper need a handful; the rest waits.
-const MAX_CONNECTIONS: usize = 64;
+pub const MAX_CONNECTIONS: usize = 64;
 
 /// Wait after a failed accept, which means that file descriptors ran out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -345,10 +345,10 @@ pub async fn bind(address: &BindAddress) -> Result<Option<TcpListener>, BindErro
     listener.map(Some).map_err(|error| BindError { address: address.clone(), error })
 }
 
-/// Serves the routes over HTTP/1.1 until the future is dropped.
-pub async fn serve(listener: TcpListener, routes: Routes) {
+/// Serves the routes over HTTP/1.1, on so many connections at once at most, until the future is dropped.
+pub async fn serve(listener: TcpListener, routes: Routes, connections: usize) {
     let routes = Arc::new(routes);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(connections));
     loop {
         // Never closed, so never an error.
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -532,7 +532,7 @@ mod tests {
         let (_, routes, _) = healthy();
         let listener = bind(&BindAddress::AllAddresses(0)).await.unwrap().unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = tokio::spawn(serve(listener, routes));
+        let server = tokio::spawn(serve(listener, routes, MAX_CONNECTIONS));
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();

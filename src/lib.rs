@@ -19,6 +19,7 @@ mod failover;
 mod failure;
 pub mod health;
 pub mod kinds;
+mod leaders;
 mod lease;
 mod managed;
 pub mod metrics;

@@ -106,6 +106,10 @@ pub struct RunArgs {
     )]
     pub debug_bind_address: BindAddress,
 
+    /// Where to serve /leader/NAMESPACE/SERVICE, which tells applications who leads and in which term; `0` is nowhere
+    #[arg(long, env = "ZEN_LEAD_LEADER_BIND_ADDRESS", value_name = "ADDRESS", default_value = "0")]
+    pub leader_bind_address: BindAddress,
+
     /// Tell the API server which trace its requests belong to (header traceparent), for one that traces itself
     #[arg(long, env = "ZEN_LEAD_PROPAGATE_TO_APISERVER", value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub propagate_to_apiserver: bool,

@@ -322,9 +322,17 @@ impl Driver {
             return;
         }
         managed.is_leaving = true;
-        self.metrics.forget(key);
+        self.forget(key);
         info!(service = %key, "no longer opted in; what was made for it is removed");
         self.step(key, why);
+    }
+
+    /// What was told of it is told no longer.
+    fn forget(&self, key: &Key) {
+        self.metrics.forget(key);
+        if let Some(leaders) = &self.leaders {
+            leaders.forget(key);
+        }
     }
 
     /// Forgets an election.
@@ -333,7 +341,7 @@ impl Driver {
         let mut managed = space.managed.remove(&key.name)?;
         space.unindex(&managed.view.source.selector, &key.name);
         space.unname_leader(&managed.leader_service, &key.name);
-        self.metrics.forget(key);
+        self.forget(key);
         let over = managed.journal.end(failover::Outcome::Removed, self.clock.now());
         self.over(over, &managed.regarding());
         Some(managed)

@@ -117,8 +117,13 @@ fn driver(server: &Arc<Server>) -> Driver {
     let health = Health::new();
     let build = BuildInfo { version: "0", installation: "".into(), replica: "".into() };
     let metrics = Metrics::new(MetricsDetail::Service, &health, build);
-    let telemetry =
-        Telemetry { metrics, tracer: None, recorder: Recorder::new(0), budget: Micros::from_secs(5) };
+    let telemetry = Telemetry {
+        metrics,
+        tracer: None,
+        recorder: Recorder::new(0),
+        leaders: None,
+        budget: Micros::from_secs(5),
+    };
     Driver::new(identity, Scope::Cluster, apply, health, telemetry)
 }
 
