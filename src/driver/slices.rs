@@ -1,6 +1,7 @@
 //! Slices that carry our label, and what is to become of those that nobody asks for.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machine::Version;
@@ -27,7 +28,7 @@ impl Driver {
             }
             Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
             Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), &Kept::new(&slice)),
-            Change::Deleted(slice) => self.slice_gone(&key_of(&slice.metadata), &slice),
+            Change::Deleted(slice) => self.slice_gone(&key_of(&slice.metadata), version(&slice.metadata)),
             Change::Bookmark(_) => {}
             Change::Malformed { object, error } => {
                 warn!(slice = object, "an EndpointSlice cannot be read: {error}");
@@ -45,11 +46,14 @@ impl Driver {
             self.distrust(watch, Managed::distrust_slices);
         }
         let listed: HashSet<_> = slices.iter().map(|(key, _)| key).collect();
-        let gone: Vec<_> = self
-            .namespaces_of(watch)
-            .flat_map(|space| space.slices.iter().map(|(name, slice)| (space.key(name), slice)))
-            .filter(|(key, _)| !listed.contains(key))
-            .filter_map(|(key, slice)| Some((key, slice.read()?)))
+        let spaces = self.namespaces_of(watch);
+        let gone: BTreeSet<_> = spaces
+            .flat_map(|space| {
+                let managed = space.managed.values();
+                let written = managed.flat_map(|managed| managed.slices_due(list, &self.identity));
+                space.slices.keys().cloned().chain(written.map(Arc::from)).map(|name| space.key(&name))
+            })
+            .filter(|key| !listed.contains(key))
             .collect();
         for (key, slice) in slices {
             if restored {
@@ -57,8 +61,10 @@ impl Driver {
             }
             self.slice_seen(&key, &slice);
         }
-        for (key, slice) in gone {
-            self.slice_gone(&key, &slice);
+        // After a restore, whatever was known in whichever version.
+        let as_of = if restored { Version(u64::MAX) } else { list };
+        for key in gone {
+            self.slice_gone(&key, as_of);
         }
         self.lists[watch].listed[2] = true;
         self.listed(watch, restored);
@@ -99,15 +105,16 @@ impl Driver {
         }
     }
 
-    fn slice_gone(&mut self, key: &Key, last: &SliceLite) {
+    /// As of this version there is no such slice.
+    fn slice_gone(&mut self, key: &Key, as_of: Version) {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        if space.slices.get(&key.name).is_some_and(|known| known.version() > version(&last.metadata)) {
+        if space.slices.get(&key.name).is_some_and(|known| known.version() > as_of) {
             return;
         }
         space.slices.remove(&key.name);
         if self.knows_services {
             for source in self.managed_of(&key.namespace, &key.name) {
-                self.with(&source, |managed, cx, out| managed.slice_gone(last, cx, out));
+                self.with(&source, |managed, cx, out| managed.slice_gone(&key.name, as_of, cx, out));
             }
         }
     }
