@@ -77,6 +77,7 @@ impl Managed {
                 if observed.publication.version < known {
                     self.authority = None;
                 }
+                self.past = self.past.min(observed.publication.version);
                 self.authority_seen(&slice, claim, observed, Some(id), cx, out);
             }
             Err(failure) if failure.kind == Kind::NotFound => {
@@ -101,6 +102,7 @@ impl Managed {
                 let observed = observe(&slice, &place, self.first_family(), &cx.identity.replica, cx.at);
                 let version = observed.publication.version;
                 let published = Some(observed.publication.clone());
+                self.past = self.past.max(version);
                 if self.is_newer(&observed) {
                     self.authority = Some(observed);
                 }
@@ -169,11 +171,12 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
-        // What a watch that is behind shows of the one before ours, another's perhaps, is no news.
-        let is_behind = |known: &Observed| known.publication.version > observed.publication.version;
-        if read.is_none() && self.authority.as_ref().is_some_and(is_behind) {
+        // What a watch that is behind shows of the one before ours, another's perhaps, is no news; nor is how ours was
+        // before somebody else took it.
+        if read.is_none() && self.past > observed.publication.version {
             return;
         }
+        self.past = self.past.max(observed.publication.version);
         let is_newer = self.is_newer(&observed);
         // Also of one that has to go: with it goes the record of its terms.
         if !matches!(claim, Claim::Foreign(_)) {
@@ -260,9 +263,8 @@ impl Managed {
         out: &mut Outcome,
     ) {
         let names = self.slice_names(cx.identity);
-        let is_old = |known: &Observed| known.publication.version > as_of;
         if names.first().is_some_and(|first| first == name) {
-            if self.authority.as_ref().is_some_and(is_old) {
+            if self.past > as_of {
                 return;
             }
             self.authority = None;
@@ -276,8 +278,8 @@ impl Managed {
                 });
             }
         } else if names.get(1).is_some_and(|second| second == name) {
-            self.second.foreign = None;
-            if !self.second.observed.as_deref().is_some_and(is_old) {
+            if self.second.past <= as_of {
+                self.second.foreign = None;
                 self.second.observed = None;
             }
         }
