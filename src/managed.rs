@@ -97,6 +97,9 @@ pub(crate) struct Managed {
     highest_epoch: Option<Epoch>,
     /// The authority slice as last known.
     authority: Option<Observed>,
+    /// The highest version in which it was known. A watch that is behind shows older ones, also after another
+    /// installation has taken the slice, or somebody has deleted it.
+    past: Version,
     /// Since when its leader leads.
     led_since: Option<Timestamp>,
     /// When the leader changed last, as the leader Service tells whoever starts anew.
@@ -138,6 +141,7 @@ impl Managed {
             is_leaving: false,
             highest_epoch: None,
             authority: None,
+            past: Version::default(),
             led_since: None,
             remembered_switch: None,
             has_failed: false,
@@ -245,6 +249,7 @@ impl Managed {
         for known in [self.authority.as_mut(), self.second.observed.as_deref_mut()].into_iter().flatten() {
             known.publication.version = DISTRUSTED;
         }
+        (self.past, self.second.past) = (DISTRUSTED, DISTRUSTED);
     }
 
     /// Notes when the cause of the coming write happened.

@@ -56,6 +56,17 @@ impl Facts {
         }
     }
 
+    /// Once the API server has shown that nobody or somebody else leads, whoever people know as the leader begins a term
+    /// of which they have yet to be told, if that is who is to lead again. A slice without an epoch shows nothing of the
+    /// kind: it was made anew, and nobody has lost anything but the slice.
+    pub(crate) fn outdate_announcement(&mut self, state: &State) {
+        let State::Reelecting { candidate, .. } = state else { return };
+        let Some(published) = self.slice.present() else { return };
+        if published.epoch.is_some() && published.leader.as_ref() != Some(candidate) {
+            self.announced.take_if(|announced| announced == candidate);
+        }
+    }
+
     pub(crate) fn announce(&mut self, state: &State, step: &mut Step) {
         if self.echo.is_some() {
             return;

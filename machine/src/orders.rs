@@ -56,6 +56,7 @@ impl Facts {
             Life::Blocked { clear: true, .. } => self.remove(Scope::Slices, at, step),
             Life::Removing => self.remove(Scope::Everything, at, step),
             Life::Running => {
+                self.outdate_announcement(state);
                 self.ask(at, step);
                 self.publish(state, at, step);
             }

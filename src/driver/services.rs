@@ -1,7 +1,7 @@
 //! Services: which of them opt in, in what way, and which have the name of a leader Service.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use machine::{Event, Version};
@@ -34,16 +34,23 @@ impl Driver {
             }
             Change::Listed { version, restored } => self.services_listed(watch, Version(version), restored),
             Change::Applied(service) => {
+                self.saw_services(watch, version(&service.metadata));
                 self.service_seen(&key_of(&service.metadata), ServiceFact::of(&service));
             }
             Change::Deleted(service) => {
-                self.service_gone(&key_of(&service.metadata), Some(version(&service.metadata)));
+                self.saw_services(watch, version(&service.metadata));
+                self.service_gone(&key_of(&service.metadata), version(&service.metadata));
             }
-            Change::Bookmark(_) => {}
+            Change::Bookmark(version) => self.saw_services(watch, Version(version)),
             Change::Malformed { object, error } => {
                 warn!(service = object, "a Service cannot be read: {error}");
             }
         }
+    }
+
+    fn saw_services(&mut self, watch: usize, version: Version) {
+        let horizon = &mut self.lists[watch].services_horizon;
+        *horizon = (*horizon).max(version);
     }
 
     fn services_listed(&mut self, watch: usize, list: Version, restored: bool) {
@@ -54,11 +61,17 @@ impl Driver {
         let restored = restored || services.iter().any(is_older);
         if restored {
             self.distrust(watch, Managed::distrust_service);
+            self.lists[watch].services_horizon = list;
         }
+        self.saw_services(watch, list);
         let listed: HashSet<_> = services.iter().map(|(key, _)| key).collect();
-        let gone: Vec<_> = self
-            .namespaces_of(watch)
-            .flat_map(|space| space.services.keys().map(|name| space.key(name)))
+        let spaces = self.namespaces_of(watch);
+        let gone: BTreeSet<_> = spaces
+            .flat_map(|space| {
+                let written = space.managed.values().filter(|managed| managed.is_service_due(list));
+                let names = space.services.keys().chain(written.map(|managed| &managed.leader_service));
+                names.map(|name| space.key(name))
+            })
             .filter(|key| !listed.contains(key))
             .collect();
         for (key, fact) in services {
@@ -67,8 +80,10 @@ impl Driver {
             }
             self.service_seen(&key, fact);
         }
+        // After a restore, whatever was known in whichever version.
+        let as_of = if restored { Version(u64::MAX) } else { list };
         for key in gone {
-            self.service_gone(&key, None);
+            self.service_gone(&key, as_of);
         }
         self.lists[watch].listed[1] = true;
         self.listed(watch, restored);
@@ -97,23 +112,24 @@ impl Driver {
     /// A leader Service as the API server answers it; see [`Self::slice_answered`].
     pub(super) fn service_answered(&mut self, service: &ServiceLite) {
         let key = key_of(&service.metadata);
+        let horizon = self.lists[self.scope.watch_of(&key.namespace)].services_horizon;
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        if let Some(known) = space.services.get_mut(&key.name)
-            && known.version() < version(&service.metadata)
-        {
-            *known = ServiceFact::of(service);
+        let known = space.services.get(&key.name).map(ServiceFact::version);
+        if version(&service.metadata) > known.unwrap_or(horizon) {
+            space.services.insert(key.name, ServiceFact::of(service));
         }
     }
 
-    fn service_gone(&mut self, key: &Key, seen: Option<Version>) {
+    /// As of this version there is no such Service.
+    fn service_gone(&mut self, key: &Key, as_of: Version) {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        if space.services.get(&key.name).is_none_or(|known| seen.is_some_and(|seen| known.version() > seen)) {
+        if space.services.get(&key.name).is_some_and(|known| known.version() > as_of) {
             return;
         }
         space.services.remove(&key.name);
         if self.knows_services {
             for source in self.leaders_named(key) {
-                self.with(&source, |managed, cx, out| managed.service_seen(None, cx, out));
+                self.with(&source, |managed, cx, out| managed.service_gone(as_of, cx, out));
             }
             self.leave(key, Event::ServiceGone);
         }

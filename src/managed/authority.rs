@@ -5,11 +5,11 @@ use std::sync::Arc;
 use machine::{Event, OrderId, Version, Wanted};
 
 use super::obstacle::ForeignSlice;
-use super::{Errand, Managed, Outcome, Surroundings};
+use super::{Errand, Identity, Managed, Outcome, Surroundings};
 use crate::annotations::{EPOCH, Invalid};
 use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
-use crate::kinds::{Family, SliceLite, version};
+use crate::kinds::{Family, SliceLite};
 use crate::notice::Notice;
 use crate::service::{Claim, claim_slice};
 use crate::slice::{self, Draft, Observed, observe};
@@ -77,6 +77,7 @@ impl Managed {
                 if observed.publication.version < known {
                     self.authority = None;
                 }
+                self.past = self.past.min(observed.publication.version);
                 self.authority_seen(&slice, claim, observed, Some(id), cx, out);
             }
             Err(failure) if failure.kind == Kind::NotFound => {
@@ -101,6 +102,7 @@ impl Managed {
                 let observed = observe(&slice, &place, self.first_family(), &cx.identity.replica, cx.at);
                 let version = observed.publication.version;
                 let published = Some(observed.publication.clone());
+                self.past = self.past.max(version);
                 if self.is_newer(&observed) {
                     self.authority = Some(observed);
                 }
@@ -169,11 +171,12 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
-        // What a watch that is behind shows of the one before ours, another's perhaps, is no news.
-        let is_behind = |known: &Observed| known.publication.version > observed.publication.version;
-        if read.is_none() && self.authority.as_ref().is_some_and(is_behind) {
+        // What a watch that is behind shows of the one before ours, another's perhaps, is no news; nor is how ours was
+        // before somebody else took it.
+        if read.is_none() && self.past > observed.publication.version {
             return;
         }
+        self.past = self.past.max(observed.publication.version);
         let is_newer = self.is_newer(&observed);
         // Also of one that has to go: with it goes the record of its terms.
         if !matches!(claim, Claim::Foreign(_)) {
@@ -242,15 +245,26 @@ impl Managed {
         })
     }
 
-    /// A slice of one of our names was deleted, or lost our label; this was its last state.
-    pub(crate) fn slice_gone(&mut self, last: &SliceLite, cx: &Surroundings<'_>, out: &mut Outcome) {
-        let name = last.metadata.name.as_deref().unwrap_or_default();
+    /// Which of our slices a list of this version would have shown, were they still there. No watch has shown them, if
+    /// it ended before it came to our own last writes: then the list is all that ever tells of their end.
+    pub(crate) fn slices_due(&self, list: Version, identity: &Identity) -> Vec<String> {
+        let known = [self.authority.as_ref(), self.second.observed.as_deref()];
+        let is_due = |known: Option<&Observed>| known.is_some_and(|known| known.publication.version <= list);
+        let names = self.slice_names(identity).into_iter().zip(known);
+        names.filter(|(_, known)| is_due(*known)).map(|(name, _)| name).collect()
+    }
+
+    /// As of this version there is no slice of this name, which is one of ours, or it lacks our label.
+    pub(crate) fn slice_gone(
+        &mut self,
+        name: &str,
+        as_of: Version,
+        cx: &Surroundings<'_>,
+        out: &mut Outcome,
+    ) {
         let names = self.slice_names(cx.identity);
-        let is_old = |known: &Observed| {
-            known.publication.version > version(&last.metadata) && known.extras.uid != last.metadata.uid
-        };
         if names.first().is_some_and(|first| first == name) {
-            if self.authority.as_ref().is_some_and(is_old) {
+            if self.past > as_of {
                 return;
             }
             self.authority = None;
@@ -264,8 +278,8 @@ impl Managed {
                 });
             }
         } else if names.get(1).is_some_and(|second| second == name) {
-            self.second.foreign = None;
-            if !self.second.observed.as_deref().is_some_and(is_old) {
+            if self.second.past <= as_of {
+                self.second.foreign = None;
                 self.second.observed = None;
             }
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use machine::{Event, Mirror, OrderId};
+use machine::{Event, Mirror, OrderId, Version};
 
 use super::pace::Pace;
 use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
@@ -109,7 +109,20 @@ impl Managed {
         out.errands.push((errand, request));
     }
 
-    /// The Service that has the leader Service's name is now this; `None` if there is none, as of `seen`.
+    /// Whether a list of this version would have shown the leader Service, were it still there; see
+    /// [`Self::slices_due`].
+    pub(crate) fn is_service_due(&self, list: Version) -> bool {
+        self.service.observed.as_ref().is_some_and(|known| known.service.version() <= list)
+    }
+
+    /// As of this version no Service has the leader Service's name.
+    pub(crate) fn service_gone(&mut self, as_of: Version, cx: &Surroundings<'_>, out: &mut Outcome) {
+        if self.service.observed.as_ref().is_none_or(|known| known.service.version() <= as_of) {
+            self.service_seen(None, cx, out);
+        }
+    }
+
+    /// The Service that has the leader Service's name is now this; `None` if there is none.
     pub(crate) fn service_seen(
         &mut self,
         seen: Option<&ServiceLite>,

@@ -7,7 +7,7 @@ use machine::{Event, Micros, Obstruction, Timestamp};
 use super::{Errand, Managed, Outcome, Surroundings};
 use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
-use crate::kinds::SliceLite;
+use crate::kinds::{SliceLite, version};
 use crate::slice;
 
 /// A foreign slice without our label is not on our watch: whether it is gone is asked this often.
@@ -76,7 +76,11 @@ impl Managed {
         out: &mut Outcome,
     ) {
         match result {
-            Ok(Reply::Slice(slice)) => self.slice_seen(&slice, cx, out),
+            Ok(Reply::Slice(slice)) => {
+                // A read is consistent, also after a restore.
+                self.past = self.past.min(version(&slice.metadata));
+                self.slice_seen(&slice, cx, out);
+            }
             Err(failure) if failure.kind == Kind::NotFound && self.foreign.take().is_some() => {
                 self.unblock(cx, out);
             }

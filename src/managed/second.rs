@@ -1,13 +1,13 @@
 //! The second family's slice: a function of the acknowledged authority. Its failures change no state.
 
-use machine::Wanted;
+use machine::{Version, Wanted};
 
 use super::obstacle::ForeignSlice;
 use super::pace::Pace;
 use super::{Errand, Managed, Outcome, Surroundings};
 use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
-use crate::kinds::SliceLite;
+use crate::kinds::{SliceLite, version};
 use crate::notice::Notice;
 use crate::service::Claim;
 use crate::slice::{self, Draft, Observed};
@@ -16,6 +16,8 @@ use crate::slice::{self, Draft, Observed};
 #[derive(Default)]
 pub(super) struct Second {
     pub(super) observed: Option<Box<Observed>>,
+    /// The highest version in which it was known, as of the authority.
+    pub(super) past: Version,
     /// A foreign slice has its name: nothing is written until that is gone.
     pub(super) foreign: Option<ForeignSlice>,
     pub(super) open: bool,
@@ -79,10 +81,10 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
-        let is_old = |known: &Observed| known.publication.version > observed.publication.version;
-        if self.second.observed.as_deref().is_some_and(is_old) {
+        if self.second.past > observed.publication.version {
             return;
         }
+        self.second.past = observed.publication.version;
         let former = self.second.foreign.take();
         match claim {
             Claim::Ours | Claim::Adoptable => self.second.observed = Some(Box::new(observed)),
@@ -146,7 +148,11 @@ impl Managed {
     ) {
         self.second.open = false;
         match result {
-            Ok(Reply::Slice(slice)) => self.slice_seen(&slice, cx, out),
+            Ok(Reply::Slice(slice)) => {
+                // A read is consistent, also after a restore.
+                self.second.past = self.second.past.min(version(&slice.metadata));
+                self.slice_seen(&slice, cx, out);
+            }
             Err(failure) if failure.kind == Kind::NotFound && self.second.foreign.take().is_some() => {}
             Ok(_) | Err(_) => self.second.pace.fail(cx.at),
         }

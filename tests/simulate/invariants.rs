@@ -16,10 +16,8 @@ use crate::net::Link;
 use crate::notices::Notices;
 use crate::server::Ask;
 use crate::store::{Commit, Resource, SHOP, Store, Writer};
-use crate::terms::{EPOCH, Terms, epoch_of};
+use crate::terms::{EPOCH, LEADER_UID, Terms, epoch_of};
 use crate::time::{Moment, now};
-
-const LEADER_UID: &str = "zen-lead.io/leader-pod-uid";
 
 const INSTANCE: &str = "zen-lead.io/instance";
 const OURS: &str = "system/zen-lead";
@@ -278,10 +276,6 @@ impl Judge {
             });
             return;
         }
-        if commit.before.as_deref().and_then(epoch_of) != Some(epoch) {
-            let owner = slice["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
-            self.notices.begun(owner, epoch);
-        }
         if let Err(what) = self.terms.entry(name.clone()).or_default().published(epoch, recorded) {
             // Versions come again after a restore: who knew one of them from before it writes over a state that it never
             // saw, and may take back its epoch. That is the exception that the design makes.
@@ -319,6 +313,12 @@ impl Judge {
         self.made.entry(uid).or_insert(commit.version);
         if let (Resource::Slices, Some(slice)) = (commit.resource, &commit.after) {
             self.led.insert(term(&commit.name, slice));
+            // Also by whoever edits it: a term that is taken back to begins anew, with whom the slice records by then.
+            let epoch = epoch_of(slice).filter(|_| !commit.name.ends_with("-ipv6"));
+            if let Some(epoch) = epoch.filter(|_| commit.before.as_deref().and_then(epoch_of) != epoch) {
+                let owner = slice["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
+                self.notices.begun(owner, epoch);
+            }
         }
         if let Resource::Slices | Resource::Services = commit.resource {
             self.terms.entry(commit.name.clone()).or_default().changed(commit);

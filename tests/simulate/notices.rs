@@ -125,7 +125,7 @@ impl Notices {
         if is_so { Ok(()) } else { Err(format!("I9: the cause that is told has never been: {note}")) }
     }
 
-    /// A replica has begun a term.
+    /// A term has begun, by whoever's hand.
     pub(crate) fn begun(&mut self, source: &str, epoch: u64) {
         *self.begun.entry((source.to_owned(), epoch.to_string())).or_default() += 1;
     }

@@ -8,6 +8,7 @@ use crate::store::{Commit, Resource};
 use crate::time::unix;
 
 pub(crate) const EPOCH: &str = "zen-lead.io/epoch";
+pub(crate) const LEADER_UID: &str = "zen-lead.io/leader-pod-uid";
 
 /// What whoever knows all copies of the epoch must not fall below, and who led in each.
 #[derive(Default)]
@@ -15,8 +16,9 @@ pub(crate) struct Terms {
     /// No term may be below this.
     highest: u64,
     leaders: BTreeMap<u64, String>,
-    /// What the slice shows.
+    /// What the slice shows, and whom it records.
     shown: Option<u64>,
+    recorded: Option<String>,
     /// What the leader Service mirrors.
     mirrored: Option<u64>,
 }
@@ -39,7 +41,7 @@ impl Terms {
     pub(crate) fn stands(&mut self, resource: Resource, object: &Value) {
         let epoch = epoch_of(object);
         match resource {
-            Resource::Slices => self.shown = epoch,
+            Resource::Slices => (self.shown, self.recorded) = (epoch, recorded_in(object)),
             Resource::Services => self.mirrored = epoch,
             Resource::Pods | Resource::Events | Resource::Leases => {}
         }
@@ -50,11 +52,14 @@ impl Terms {
     ///
     /// The epoch has two copies, and whoever takes both back takes it back: somebody who edits the slice before its epoch
     /// is mirrored, for instance. What is left is the copies, and where the slice shows no epoch the clock; of terms
-    /// in the second that the clock shows, nobody knows who led.
+    /// in the second that the clock shows, nobody knows who led. Who led in the term that is left is what the slice
+    /// says, if it alone shows that one: nothing else tells of whoever it was before.
     pub(crate) fn changed(&mut self, commit: &Commit) {
         let epoch = commit.after.as_deref().and_then(epoch_of);
         match commit.resource {
-            Resource::Slices => self.shown = epoch,
+            Resource::Slices => {
+                (self.shown, self.recorded) = (epoch, commit.after.as_deref().and_then(recorded_in));
+            }
             Resource::Services => self.mirrored = epoch,
             Resource::Pods | Resource::Events | Resource::Leases => return,
         }
@@ -64,8 +69,17 @@ impl Terms {
             self.highest = left;
             let is_told = [self.shown, self.mirrored].contains(&Some(left));
             self.leaders.retain(|epoch, _| *epoch < left || is_told && *epoch == left);
+            let is_left = self.shown == Some(left) && self.mirrored != Some(left);
+            if let Some(leader) = self.recorded.clone().filter(|_| is_left) {
+                self.leaders.insert(left, leader);
+            }
         }
     }
+}
+
+/// Whom a slice records as its leader.
+fn recorded_in(slice: &Value) -> Option<String> {
+    slice["metadata"]["annotations"][LEADER_UID].as_str().map(str::to_owned)
 }
 
 /// The epoch that a slice shows or a Service mirrors.

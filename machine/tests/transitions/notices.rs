@@ -57,6 +57,15 @@ fn a_loss_that_was_healed_before_it_was_published_is_no_news() {
 }
 
 #[test]
+fn a_loss_that_was_healed_while_it_was_being_published_is_told_of_as_a_recovery() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready()]);
+    run.unready(pod("a")).is("Leaderless", &["publish nobody@7"]);
+    run.ready(pod("a")).is("Reelecting a@8 by recovery", &[]);
+    run.published().is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
+    run.published().is("Elected a@8", &["tell LeaderRecovered recovery a", "mirror a@8"]);
+}
+
+#[test]
 fn a_recovery_is_told_by_who_wrote_it_whoever_holds_the_lease() {
     let mut run = Run::led(Policy::default(), [pod("a").ready()]);
     run.tell(Event::LeaseLost);

@@ -74,7 +74,7 @@ fn reelecting_candidate_lost_sent_incumbent_fit_again_is_a_new_term() {
     run.ready(pod("a"));
     run.gone("b").is("Reelecting a@9 by recovery", &[]);
     run.published().is("Reelecting a@9 by recovery", &["publish a@9 .1"]);
-    run.published().is("Elected a@9", &["mirror a@9"]).rests();
+    run.published().is("Elected a@9", &["tell LeaderRecovered recovery a", "mirror a@9"]).rests();
 }
 
 #[test]
