@@ -140,7 +140,7 @@ impl Net {
             let State { store, judge, .. } = &mut *self.state();
             let result = judge.asks.sent(replica, life, &ask);
             judge.expect(result);
-            store.version
+            (!ask.is_moot(store)).then_some(store.version)
         };
         let (told, answered) = oneshot::channel();
         let net = self.clone();
