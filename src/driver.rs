@@ -176,7 +176,7 @@ pub(crate) struct Driver {
     is_armed: bool,
     /// The API server did not answer the last request.
     is_cut_off: bool,
-    /// What we would write, if no other replica does.
+    /// What we would write, if no other replica does, or if nobody can lead for all that is heard.
     held: Held,
     /// Sources that cannot have a leader and were told so, by UID.
     invalid: HashSet<String>,
@@ -273,6 +273,7 @@ impl Driver {
     /// Publications in flight are awaited, so that their outcome is known; everything else stays as it is, and
     /// routing with it.
     async fn finish(&mut self) {
+        self.release_due();
         let last = Instant::now() + FAREWELL;
         let mut is_done = true;
         while is_done && self.apply.is_busy() {
@@ -375,7 +376,11 @@ impl Driver {
         let trace = managed.journal.open().and_then(|failover| failover.ids);
         let (can_begin, is_over) = (managed.can_begin(), managed.election.is_over());
         let retired = managed.take_retired();
+        let is_led = managed.election.state().pod().is_some();
         self.set_alarm(key);
+        if is_led {
+            self.recall(key);
+        }
         for (errand, request) in out.errands {
             self.submit(key, generation, errand, request, trace);
         }

@@ -61,10 +61,10 @@ impl Failure {
         Self { kind: Kind::Refused { endpoint: false }, words, is_general: false }
     }
 
-    /// It was not even sent: another replica was seen to have done it.
+    /// It was not even sent: another replica was seen to have done it, or it would be wrong by now.
     #[must_use]
     pub(crate) fn superseded() -> Self {
-        Self { kind: Kind::Superseded, words: "done by another replica".into(), is_general: false }
+        Self { kind: Kind::Superseded, words: "no longer needed".into(), is_general: false }
     }
 
     /// It was not even sent: the leader Service tells of a term that we did not know.

@@ -36,6 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is asked for again where there is none.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 
+/// For so long after the last change that was seen of it, a refusal to show it is this API server's trouble, for one that
+/// has just started may not know our role yet: whoever holds it may well go on to renew it at another one.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(30);
+
 /// On SIGTERM, giving it back must not take longer than this.
 const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -61,7 +65,7 @@ enum Outcome {
     Held,
     /// It is another's, or nobody's yet.
     NotHeld,
-    /// There is none, or we may not use it: nobody else can hold it either.
+    /// There is none, or we may not use it, and have not seen it of late: nobody else can hold it either.
     None,
     /// No answer.
     Missed,
@@ -121,14 +125,20 @@ impl Candidate {
             && let Some((lease, _)) = self.seen.clone()
         {
             match self.write(lease, true).await {
-                Outcome::NotHeld => {}
+                // Another has it, or there may be none any more: a look tells.
+                Outcome::NotHeld | Outcome::None => {}
                 done => return done,
             }
         }
         let lease = match timeout(PATIENCE, self.api.get(&self.name)).await {
             Ok(Ok(lease)) => lease,
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => {
-                if self.told.is_none() {
+                // A holder that cannot write it any more lets go of it by then.
+                let patience = if status.code == 404 { DURATION } else { REFUSED_PATIENCE };
+                if self.seen.as_ref().is_some_and(|(_, since)| since.elapsed() < patience) {
+                    return Outcome::Missed;
+                }
+                if self.told != Some(true) {
                     warn!(
                         lease = self.name,
                         "there is no Lease for this replica: it acts as if there were no others, which is right if \
@@ -149,7 +159,11 @@ impl Candidate {
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
         // One that says it is ours is a former life's, or its renewal was answered late.
         if holder.is_empty() || holder == self.identity || since.elapsed() >= DURATION {
-            return self.write(lease, true).await;
+            return match self.write(lease, true).await {
+                // It is there, and we have just seen it.
+                Outcome::None => Outcome::Missed,
+                done => done,
+            };
         }
         Outcome::NotHeld
     }
@@ -192,6 +206,7 @@ impl Candidate {
                 self.renewed = None;
                 Outcome::NotHeld
             }
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => Outcome::None,
             Ok(Err(error)) => {
                 debug!(lease = self.name, "cannot be written: {}", explain(&error));
                 Outcome::Missed

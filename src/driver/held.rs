@@ -1,4 +1,5 @@
-//! Writes of a replica that does not act first: they wait a moment, whether another one is seen to do it.
+//! Writes that wait a moment: those of a replica that does not act first, whether another one is seen to do it; and
+//! those that would leave nobody in a slice, whether somebody is seen to be able to lead after all.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::{Driver, Purpose};
-use crate::apply::{Order, Target};
-use crate::managed::Key;
+use crate::apply::{Order, Request, Target};
+use crate::managed::{Errand, Key};
 
 /// Nothing seen of any other replica for so long, and we do it ourselves.
 const STAGGER: Duration = Duration::from_millis(100);
@@ -40,9 +41,12 @@ impl Held {
         self.progress = Instant::now();
     }
 
-    /// When the oldest has waited long enough.
+    /// When the oldest has waited long enough. Who acts first waits only for the facts that have arrived already.
     fn due(&self) -> Option<Instant> {
         let since = self.orders.front()?.since;
+        if self.acts_first {
+            return Some(since);
+        }
         Some((since.max(self.progress) + STAGGER).min(since + PATIENCE))
     }
 
@@ -77,15 +81,47 @@ impl Held {
         self.orders = kept.into();
         moot
     }
+
+    /// The orders that would leave nobody in this Service's authority slice.
+    fn take_withdrawals(&mut self, of: &Key) -> Vec<Order<Purpose>> {
+        let (withdrawals, kept): (Vec<_>, Vec<_>) =
+            self.orders.drain(..).partition(|order| withdrawn(order) == Some(of));
+        self.orders = kept.into();
+        withdrawals
+    }
+}
+
+/// Whose authority slice the order would leave without anybody.
+fn withdrawn(order: &Order<Purpose>) -> Option<&Key> {
+    match (&order.purpose, &order.request) {
+        (Purpose::Of(key, _, Errand::Publish { .. }), Request::ReplaceSlice(slice)) => {
+            slice.endpoints.is_empty().then_some(key)
+        }
+        _ => None,
+    }
 }
 
 impl Driver {
-    /// Sends an order, now or, if it is for another replica to act first, when that was given its chance.
+    /// Sends an order, now or, if it is for another replica to act first, when that was given its chance. A watch that
+    /// was away tells in one go of a leader that left and of whoever came since: nobody is withdrawn before all of that
+    /// is heard.
     pub(super) fn give(&mut self, order: Order<Purpose>) {
-        if self.held.acts_first || order.request.target().is_none() {
-            self.apply.submit(order);
-        } else {
+        let is_for_another = !self.held.acts_first && order.request.target().is_some();
+        if is_for_another || withdrawn(&order).is_some() {
             self.held.push(order);
+        } else {
+            self.apply.submit(order);
+        }
+    }
+
+    /// Somebody is to lead this Service: what would leave nobody in its slice is not sent, for make comes before break.
+    pub(super) fn recall(&mut self, key: &Key) {
+        if self.held.orders.is_empty() {
+            return;
+        }
+        for order in self.held.take_withdrawals(key) {
+            debug!(service = %key, "somebody can lead after all, not sent: {}", order.request);
+            self.apply.supersede(order);
         }
     }
 

@@ -131,6 +131,7 @@ fn driver(server: &Arc<Server>) -> Driver {
 /// Hears answers until none comes without something else happening: time stands still, and goes on only when
 /// everybody waits.
 async fn hear(driver: &mut Driver) {
+    driver.release_due();
     while let Ok(answer) = timeout(Duration::from_millis(1), driver.apply.answer()).await {
         driver.answered(answer);
     }

@@ -18,6 +18,8 @@ struct Server {
     hangs: AtomicBool,
     /// It answers, but neither reads nor writes.
     fails: AtomicBool,
+    /// It knows no role of ours.
+    refuses: AtomicBool,
     /// Who said that it writes.
     manager: Mutex<String>,
 }
@@ -33,6 +35,9 @@ impl Server {
         }
         if self.fails.load(SeqCst) {
             return Ok(status(500, "InternalError"));
+        }
+        if self.refuses.load(SeqCst) {
+            return Ok(status(403, "Forbidden"));
         }
         let body = body.collect().await?.to_bytes();
         let mut lease = self.lease.lock().unwrap();
@@ -216,4 +221,37 @@ async fn one_that_cannot_be_read_is_not_taken_for_nobodys() {
     assert_eq!(run.told().await, (false, 0));
     run.server.fails.store(false, SeqCst);
     assert!(run.told().await.0);
+}
+
+/// One that has just started, while its neighbour goes on to serve the holder: two would then act first, and both would
+/// tell of what needs no write.
+#[tokio::test(start_paused = true)]
+async fn one_that_a_server_refuses_to_show_is_still_the_others() {
+    let mut run = Run::with(Some("other"));
+    assert_eq!(run.told().await, (false, 0));
+    run.server.refuses.store(true, SeqCst);
+    let (is_held, waited) = run.told().await;
+    assert!(is_held && (30..=33).contains(&waited), "{waited} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_a_server_refuses_to_renew_is_ours_while_others_must_think_so() {
+    let mut run = Run::with(Some(""));
+    assert_eq!(run.told().await, (true, 0));
+    run.server.refuses.store(true, SeqCst);
+    let (is_held, waited) = run.told().await;
+    assert!(!is_held && (6..=9).contains(&waited), "{waited} s");
+    run.server.refuses.store(false, SeqCst);
+    assert!(run.told().await.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_holder_of_one_that_was_deleted_acts_until_there_is_one_that_is_held() {
+    let mut run = Run::with(Some(""));
+    assert_eq!(run.told().await, (true, 0));
+    *run.server.lease.lock().unwrap() = None;
+    sleep(Duration::from_secs(20)).await;
+    run.server.set_holder("other");
+    let (is_held, waited) = run.told().await;
+    assert!(!is_held && (10..=31).contains(&waited), "{waited} s");
 }

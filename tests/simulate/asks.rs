@@ -109,11 +109,12 @@ impl Asks {
         }
     }
 
-    /// Its connection failed. `version`: that of the store when it was sent.
-    pub(crate) fn refused(&mut self, replica: usize, life: u64, ask: &Ask, version: u64) {
+    /// Its connection failed. `version`: that of the store when it was sent; none: what it was to bring about was so by
+    /// then, which it had only not heard yet, and whoever hears that has nothing to try again.
+    pub(crate) fn refused(&mut self, replica: usize, life: u64, ask: &Ask, version: Option<u64>) {
         let Some(known) = self.known(replica, life) else { return };
         known.back = None;
-        if ask.is_write() && ask.resource == Resource::Slices {
+        if let Some(version) = version.filter(|_| ask.is_write() && ask.resource == Resource::Slices) {
             let failed = Failed { at: now(), version };
             known.failed.insert(ask.object().to_owned(), failed);
         }

@@ -136,11 +136,16 @@ impl Net {
         let body = body.collect().await?.to_bytes();
         let Some(ask) = Ask::parse(&head, &body) else { return Ok(whole(Response::new(Bytes::from("{}")))) };
         let asked = ask.clone();
+        let lingers =
+            self.state().saboteur.as_ref().map_or(0, |saboteur| saboteur.lingers((replica, life), &ask));
+        if lingers > 0 {
+            sleep(Duration::from_millis(lingers)).await;
+        }
         let version = {
             let State { store, judge, .. } = &mut *self.state();
             let result = judge.asks.sent(replica, life, &ask);
             judge.expect(result);
-            store.version
+            (!ask.is_moot(store)).then_some(store.version)
         };
         let (told, answered) = oneshot::channel();
         let net = self.clone();
@@ -150,7 +155,7 @@ impl Net {
             let _ = told.send(outcome);
         });
         let Ok(outcome) = answered.await else { return pending().await };
-        let State { store, judge, .. } = &mut *self.state();
+        let State { store, judge, saboteur, .. } = &mut *self.state();
         match outcome {
             Ok((response, done)) => {
                 // One of what a restore has undone says nothing.
@@ -160,6 +165,9 @@ impl Net {
             }
             Err(error) => {
                 judge.asks.refused(replica, life, &asked, version);
+                if let Some(saboteur) = saboteur {
+                    saboteur.lost((replica, life));
+                }
                 Err(error)
             }
         }

@@ -1,6 +1,6 @@
 //! Mistakes that the controller could have made, made for it on the way to the API server: each has to be found out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -52,12 +52,35 @@ pub(crate) enum Sabotage {
     MissSlices,
     /// Does not notice that leader Services are deleted.
     MissServices,
+    /// Takes the old leader out of a slice before it puts the new one in.
+    BreakBeforeMake,
+    /// Writes nothing for a second after its connection was lost.
+    LingerAfterOutage,
+    /// Writes the second family's slice although the first's was refused.
+    SecondRegardless,
+}
+
+impl Sabotage {
+    /// What has to find it out, where that is the only thing known to break it: nothing else shows that it can.
+    #[cfg(test)]
+    pub(crate) fn breaks(self) -> Option<&'static str> {
+        match self {
+            Self::BreakBeforeMake => Some("I6"),
+            Self::LingerAfterOutage => Some("I11"),
+            Self::SecondRegardless => Some("I12"),
+            _ => None,
+        }
+    }
 }
 
 /// Two writes within this many milliseconds may be under way at the same time.
 const TOGETHER: Moment = 1_000;
 
+/// For so many milliseconds it writes nothing: a write is given up after a second.
+const LINGERING: Moment = 900;
+
 const EPOCH: &str = "zen-lead.io/epoch";
+const LEADER_UID: &str = "zen-lead.io/leader-pod-uid";
 const NEVER_LEAD: &str = "zen-lead.io/never-lead";
 
 /// A replica in one of its lives.
@@ -70,11 +93,24 @@ pub(crate) struct Saboteur {
     written: BTreeMap<(Life, String), (Moment, Ask)>,
     /// The pods that were told of, by their names.
     known: BTreeMap<(Life, String), Value>,
+    /// Whose connections were lost.
+    lost: BTreeSet<Life>,
 }
 
 impl Saboteur {
     pub(crate) fn new(mistake: Sabotage) -> Self {
-        Self { mistake, written: BTreeMap::new(), known: BTreeMap::new() }
+        Self { mistake, written: BTreeMap::new(), known: BTreeMap::new(), lost: BTreeSet::new() }
+    }
+
+    /// A connection is lost.
+    pub(crate) fn lost(&mut self, life: Life) {
+        self.lost.insert(life);
+    }
+
+    /// How many milliseconds the mistaken controller lets pass before it sends this.
+    pub(crate) fn lingers(&self, life: Life, ask: &Ask) -> Moment {
+        let is_slow = self.mistake == Sabotage::LingerAfterOutage && self.lost.contains(&life);
+        if is_slow && ask.is_write() && ask.resource == Resource::Slices { LINGERING } else { 0 }
     }
 
     /// The request as the mistaken controller would have made it.
@@ -130,6 +166,20 @@ impl Saboteur {
                     let _ = blindly(&last, store, life);
                 }
                 result
+            }
+            (Sabotage::BreakBeforeMake, Ok(_)) if is_put && !is_empty(&ask.body) => {
+                let mut broken = ask.clone();
+                broken.body["endpoints"] = json!([]);
+                // It is made as it was asked for right after.
+                let _ = blindly(&broken, store, life);
+                blindly(ask, store, life)
+            }
+            (Sabotage::SecondRegardless, Err(refusal)) if refusal.code == 409 && is_put => {
+                if let Some(second) = second(ask, store) {
+                    // Nobody looks at its answer.
+                    let _ = blindly(&second, store, life);
+                }
+                Err(refusal)
             }
             (_, Ok(answer)) if ask.resource == Resource::Pods => Ok(self.pods(life, answer, store)),
             (_, result) => result,
@@ -223,6 +273,28 @@ fn is_put_of_slice(ask: &Ask) -> bool {
 
 fn known<'a>(ask: &Ask, store: &'a Store) -> Option<&'a Value> {
     store.get(ask.resource, ask.namespace.as_deref()?, ask.name.as_deref()?).map(|known| &**known)
+}
+
+fn is_empty(slice: &Value) -> bool {
+    slice["endpoints"].as_array().is_none_or(Vec::is_empty)
+}
+
+/// The write of the second family's slice that goes with this one of the first's, if there is that and somebody leads.
+fn second(ask: &Ask, store: &Store) -> Option<Ask> {
+    let mut ask = ask.clone();
+    ask.name = Some(format!("{}-ipv6", ask.name?));
+    let mut slice = known(&ask, store)?.clone();
+    let told = &ask.body["metadata"]["annotations"];
+    let leader = told[LEADER_UID].as_str()?;
+    let pod = store.all(Resource::Pods).find(|pod| pod["metadata"]["uid"] == leader)?;
+    let mut endpoint = ask.body["endpoints"][0].clone();
+    endpoint["addresses"] = json!([pod["status"]["podIPs"][1]["ip"]]);
+    slice["endpoints"] = json!([endpoint]);
+    for annotation in [LEADER_UID, EPOCH] {
+        slice["metadata"]["annotations"][annotation] = told[annotation].clone();
+    }
+    ask.body = slice;
+    Some(ask)
 }
 
 fn blindly(ask: &Ask, store: &mut Store, (replica, _): Life) -> Answer {

@@ -69,6 +69,23 @@ impl Ask {
         self.method != Method::GET
     }
 
+    /// Whether what it is to bring about is so already: the object that it deletes is gone, by its UID; or there is one
+    /// of the name that it creates, for a Service that there is.
+    pub(crate) fn is_moot(&self, store: &Store) -> bool {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        let there = store.get(self.resource, namespace, self.object());
+        match self.method {
+            Method::DELETE => {
+                !there.is_some_and(|known| known["metadata"]["uid"] == self.body["preconditions"]["uid"])
+            }
+            Method::POST => there.is_some_and(|known| {
+                let owner = &known["metadata"]["ownerReferences"][0]["uid"];
+                store.all(Resource::Services).any(|service| service["metadata"]["uid"] == *owner)
+            }),
+            _ => false,
+        }
+    }
+
     /// Whether it asks for objects with these labels.
     pub(crate) fn selects(&self, object: &Value) -> bool {
         let Some(selector) = self.parameter("labelSelector") else { return true };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{advance, timeout};
 
 use super::super::{Driver, Feed};
-use super::{Server, driver, hear, listed, server};
+use super::{Server, driver, hear, led_alone, listed, readiness, server};
 use crate::kinds::fixtures::{merge, pod, service};
 use crate::watch::Change;
 
@@ -157,4 +157,42 @@ async fn who_is_no_longer_first_leaves_alone_what_another_one_mirrors() {
     driver.release_due();
     hear(&mut driver).await;
     assert_eq!(server.tries.load(std::sync::atomic::Ordering::SeqCst), before);
+}
+
+/// What was written of the authority slice, after so many writes.
+fn endpoints(server: &Server, after: usize) -> Vec<Value> {
+    let slices = server.slices.lock().unwrap();
+    let authority = slices[after..].iter().filter(|(sent, _)| sent["addressType"] == "IPv4");
+    authority.map(|(sent, _)| sent["endpoints"].clone()).collect()
+}
+
+/// I6: what would leave nobody in the slice is not sent once somebody is seen to be able to lead, whether it waits for
+/// another replica or only for what the watch has told already.
+#[tokio::test(start_paused = true)]
+async fn i6_a_withdrawal_that_waits_is_not_sent_once_somebody_can_lead() {
+    for acts_first in [true, false] {
+        let (server, mut driver) = led_alone().await;
+        driver.told(Feed::Lease(acts_first));
+        let before = server.slices.lock().unwrap().len();
+        driver.told(readiness("orders-0", "a0", "2000", "False"));
+        driver.told(readiness("orders-0", "a0", "2001", "True"));
+        for _ in 0..3 {
+            hear(&mut driver).await;
+            advance(Duration::from_millis(200)).await;
+        }
+        let written = endpoints(&server, before);
+        assert_eq!(written.len(), 1, "{acts_first}: {written:?}");
+        assert_eq!(written[0][0]["targetRef"]["name"], "orders-0", "{acts_first}");
+    }
+}
+
+/// But nobody waits for a leader that may never come.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_is_sent_once_all_is_heard() {
+    let (server, mut driver) = led_alone().await;
+    let before = server.slices.lock().unwrap().len();
+    driver.told(readiness("orders-0", "a0", "2000", "False"));
+    timeout(Duration::from_millis(1), driver.held.is_due()).await.unwrap();
+    hear(&mut driver).await;
+    assert_eq!(endpoints(&server, before), [json!([])]);
 }
