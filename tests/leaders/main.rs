@@ -1,5 +1,7 @@
 //! `/leader`, asked by applications while their leader comes and goes.
 
+mod fencing;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
