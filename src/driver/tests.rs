@@ -1,5 +1,6 @@
 //! The deciding task with a server whose answers come when the test wants.
 
+mod nodes;
 mod replicas;
 mod successors;
 
