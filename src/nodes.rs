@@ -26,6 +26,7 @@
 //! renewal by half its period, when the first reaches the limit, counts. When that is over, whoever is still silent has
 //! the whole time once more. A node that a person has declared out of service needs no such care and does not count.
 
+mod node;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -203,7 +204,9 @@ impl Judge {
             Told::Nodes(Change::Deleted(node)) => self.nodes.node_gone(node.name(), now),
             Told::Leases(Change::Relisting) => self.nodes.relist_leases(),
             Told::Leases(Change::Page(page)) => {
-                page.iter().for_each(|lease| self.nodes.lease_listed(lease, now));
+                for lease in &page {
+                    self.nodes.lease_listed(lease, now);
+                }
             }
             Told::Leases(Change::Listed { .. }) => self.nodes.leases_listed(now),
             Told::Leases(Change::Applied(lease)) => self.nodes.lease_seen(&lease, now),

@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use lab::{Lab, Options, Pod, apply_yaml};
+use lab::{Directory, Lab, Options, Pod, apply_yaml};
 use serde_json::{Value, json};
 use support::{Controller, SOON, Stage, authorise, manifest};
 use tokio::task::JoinSet;
@@ -113,12 +114,12 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(lab: &Lab, nodes: usize) -> Result<Self> {
+    async fn set(lab: &Lab, nodes: usize, arguments: &[&str]) -> Result<Self> {
         let kubelets = Kubelets::start(lab, nodes).await?;
         let ns = lab.namespace("nodes").await?;
         let account = authorise(&ns).await?;
         give_rights(&ns.client(), ns.name(), &ALL).await?;
-        let stage = Stage::for_account(lab, ns, account, &["--watch-nodes"]).await?;
+        let stage = Stage::for_account(lab, ns, account, &[&["--watch-nodes"], arguments].concat()).await?;
         stage.source("orders").create().await?;
         let mut pods = Vec::new();
         for number in 0..nodes {
@@ -158,7 +159,8 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_on_a_lost_node_is_replaced_when_its_time_is_over() -> Result<()> {
     let lab = Lab::start(Options::default()).await?;
-    let scene = Scene::set(&lab, 4).await?;
+    let record = Directory::create()?;
+    let scene = Scene::set(&lab, 4, &[&format!("--record={}", record.path().display())]).await?;
     let Scene { kubelets, stage, pods } = &scene;
     kubelets.silence("node-0");
     let silent_since = Instant::now();
@@ -200,7 +202,21 @@ async fn a_leader_on_a_lost_node_is_replaced_when_its_time_is_over() -> Result<(
     assert_eq!(asked, listed, "all of deploy/nodes is used");
     let denied: Vec<_> = stage.asked()?.into_iter().filter(|entry| entry.code == 403).collect();
     assert!(denied.is_empty(), "{denied:?}");
-    scene.end().await
+    scene.end().await?;
+    replays(&record)
+}
+
+/// What was recorded leads to the same once more, and tells of the nodes.
+fn replays(record: &Directory) -> Result<()> {
+    let files = std::fs::read_dir(record.path())?.map(|entry| Ok(entry?.path()));
+    let files: Vec<_> = files.collect::<std::io::Result<_>>()?;
+    let replay = Command::new(env!("CARGO_BIN_EXE_zen-lead")).arg("replay").args(files).output()?;
+    let text = String::from_utf8_lossy(&replay.stdout);
+    ensure!(replay.status.success(), "{text}{}", String::from_utf8_lossy(&replay.stderr));
+    for told in ["the node of the leader orders-0 is lost", "the node of orders-0 is back"] {
+        ensure!(text.contains(told), "{told}: {text}");
+    }
+    Ok(())
 }
 
 fn rights_for_nodes() -> BTreeSet<(String, String)> {
@@ -211,7 +227,7 @@ fn rights_for_nodes() -> BTreeSet<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_all_nodes_are_silent_it_is_not_them_and_nobody_is_replaced() -> Result<()> {
     let lab = Lab::start(Options::default()).await?;
-    let scene = Scene::set(&lab, 3).await?;
+    let scene = Scene::set(&lab, 3, &[]).await?;
     let Scene { kubelets, stage, .. } = &scene;
     for node in ["node-0", "node-1", "node-2"] {
         kubelets.silence(node);

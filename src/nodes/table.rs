@@ -1,21 +1,15 @@
-//! What is known of each node, and how old its Lease is.
+//! All nodes, and which of them are lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::Version;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Verdict;
+use super::node::{Lease, Node, least, period, seconds};
 use crate::kinds::{NodeLeaseLite, NodeLite, version};
-
-/// What a kubelet says if nobody has configured it.
-const LEASE_SECONDS: u32 = 40;
-
-/// A kubelet renews its Lease so often while it lasts.
-const RENEWALS: u32 = 4;
 
 /// Who heard nothing for so long was cut off. The server ends every watch once in five minutes, which takes some
 /// milliseconds, and an interval's tick is late at times; neither may cost a node's detection a second try.
@@ -32,7 +26,7 @@ const MANY_PERCENT: usize = 30;
 pub(super) struct Nodes {
     /// How old a Lease may become; none: as short as it may be.
     asked: Option<Duration>,
-    nodes: BTreeMap<Arc<str>, Node>,
+    all: BTreeMap<Arc<str>, Node>,
     /// Since when the watch of Leases is not live; it is not at first.
     deaf: Option<Instant>,
     /// When ages were looked at last.
@@ -40,76 +34,22 @@ pub(super) struct Nodes {
     /// Too many are silent at once.
     is_held: bool,
     /// Names in a list that is not complete.
-    listed_nodes: BTreeSet<Arc<str>>,
-    listed_leases: BTreeSet<Arc<str>>,
+    in_list: BTreeSet<Arc<str>>,
+    leases_in_list: BTreeSet<Arc<str>>,
     has_refused: bool,
     verdicts: Vec<Verdict>,
-}
-
-/// One node.
-#[derive(Default)]
-struct Node {
-    /// There is such a Node.
-    exists: bool,
-    /// Somebody has declared it out of service.
-    is_out: bool,
-    lease: Option<Lease>,
-    /// It is taken for lost, since its Lease did not change.
-    is_silent: bool,
-    /// Whether the driver knows it as lost.
-    is_told: bool,
-    /// Since when there is neither Node nor Lease.
-    gone: Option<Instant>,
-}
-
-/// The Lease of a node.
-struct Lease {
-    version: Version,
-    /// How often it is renewed.
-    period: Duration,
-    /// When it changed last, later by the time in which we could not hear.
-    changed: Instant,
-}
-
-impl Lease {
-    /// At which age its node is lost.
-    fn timeout(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or_default().max(least(self.period))
-    }
-
-    /// Whether it is so old that its node is lost.
-    fn is_silent(&self, asked: Option<Duration>, now: Instant) -> bool {
-        now.saturating_duration_since(self.changed) >= self.timeout(asked)
-    }
-
-    /// Whether it is as old as one that went silent together with one that is silent by now.
-    fn is_overdue(&self, asked: Option<Duration>, now: Instant) -> bool {
-        now.saturating_duration_since(self.changed) + self.period >= self.timeout(asked)
-    }
-}
-
-/// The shortest time after which a node is taken for lost: two and a half renewals.
-fn least(period: Duration) -> Duration {
-    period * 5 / 2
-}
-
-impl Node {
-    /// Whether its silence says anything about the others.
-    fn counts(&self) -> Option<&Lease> {
-        self.lease.as_ref().filter(|_| self.exists && !self.is_out)
-    }
 }
 
 impl Nodes {
     pub(super) fn new(asked: Option<Duration>, now: Instant) -> Self {
         Self {
             asked,
-            nodes: BTreeMap::new(),
+            all: BTreeMap::new(),
             deaf: Some(now),
             looked: now,
             is_held: false,
-            listed_nodes: BTreeSet::new(),
-            listed_leases: BTreeSet::new(),
+            in_list: BTreeSet::new(),
+            leases_in_list: BTreeSet::new(),
             has_refused: false,
             verdicts: Vec::new(),
         }
@@ -122,7 +62,7 @@ impl Nodes {
 
     /// How many nodes are lost.
     pub(super) fn lost(&self) -> usize {
-        self.nodes.values().filter(|node| node.is_told && node.exists).count()
+        self.all.values().filter(|node| node.is_told && node.exists).count()
     }
 
     /// How many look lost and are not taken for it, since too many do.
@@ -133,19 +73,21 @@ impl Nodes {
     // --- Nodes ---
 
     pub(super) fn relist_nodes(&mut self) {
-        self.listed_nodes.clear();
+        self.in_list.clear();
     }
 
     pub(super) fn node_listed(&mut self, node: &NodeLite) {
-        self.listed_nodes.insert(node.name().into());
+        self.in_list.insert(node.name().into());
         self.node_seen(node);
     }
 
     pub(super) fn nodes_listed(&mut self, now: Instant) {
-        let listed = std::mem::take(&mut self.listed_nodes);
+        let listed = std::mem::take(&mut self.in_list);
         let is_gone = |(name, node): &(&Arc<str>, &Node)| node.exists && !listed.contains(*name);
-        let gone: Vec<_> = self.nodes.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-        gone.iter().for_each(|name| self.node_gone(name, now));
+        let gone: Vec<_> = self.all.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
+        for name in &gone {
+            self.node_gone(name, now);
+        }
     }
 
     pub(super) fn node_seen(&mut self, node: &NodeLite) {
@@ -156,7 +98,7 @@ impl Nodes {
 
     /// What was lost stays lost: its pods are still there.
     pub(super) fn node_gone(&mut self, name: &str, now: Instant) {
-        let Some(node) = self.nodes.get_mut(name) else { return };
+        let Some(node) = self.all.get_mut(name) else { return };
         node.exists = false;
         self.forget_unless_lost(name, now);
     }
@@ -164,41 +106,41 @@ impl Nodes {
     // --- Leases ---
 
     pub(super) fn relist_leases(&mut self) {
-        self.listed_leases.clear();
+        self.leases_in_list.clear();
     }
 
     pub(super) fn lease_listed(&mut self, lease: &NodeLeaseLite, now: Instant) {
-        self.listed_leases.insert(lease.name().into());
+        self.leases_in_list.insert(lease.name().into());
         self.lease_seen(lease, now);
     }
 
     pub(super) fn leases_listed(&mut self, now: Instant) {
-        let listed = std::mem::take(&mut self.listed_leases);
+        let listed = std::mem::take(&mut self.leases_in_list);
         let is_gone = |(name, node): &(&Arc<str>, &Node)| node.lease.is_some() && !listed.contains(*name);
-        let gone: Vec<_> = self.nodes.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-        gone.iter().for_each(|name| self.lease_gone(name, now));
+        let gone: Vec<_> = self.all.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
+        for name in &gone {
+            self.lease_gone(name, now);
+        }
     }
 
     pub(super) fn lease_seen(&mut self, lease: &NodeLeaseLite, now: Instant) {
-        let seconds = lease.spec.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok());
-        let seconds = seconds.filter(|seconds| *seconds > 0).unwrap_or(LEASE_SECONDS);
-        let period = Duration::from_secs(seconds.into()) / RENEWALS;
-        self.refuse_if_too_short(lease.name(), seconds, period);
+        let seconds = seconds(lease.spec.lease_duration_seconds);
+        self.refuse_if_too_short(lease.name(), seconds);
         let version = version(&lease.metadata);
         let node = self.node(lease.name());
         // A list tells of what is known, too.
         if let Some(known) = node.lease.as_mut().filter(|known| known.version == version) {
-            known.period = period;
+            known.period = period(seconds);
             return;
         }
-        node.lease = Some(Lease { version, period, changed: now });
+        node.lease = Some(Lease::new(version, seconds, now));
         (node.is_silent, node.gone) = (false, None);
         self.settle(lease.name());
     }
 
     /// Without a Lease nobody can tell how the node is. One that is lost already stays lost.
     pub(super) fn lease_gone(&mut self, name: &str, now: Instant) {
-        let Some(node) = self.nodes.get_mut(name) else { return };
+        let Some(node) = self.all.get_mut(name) else { return };
         node.lease = None;
         self.forget_unless_lost(name, now);
     }
@@ -206,7 +148,8 @@ impl Nodes {
     /// The watch of Leases is down.
     pub(super) fn hears_nothing(&mut self, now: Instant) {
         // At the worst since the last look, if nobody saw it begin.
-        self.deaf.get_or_insert(self.looked.min(now));
+        let looked = self.looked;
+        self.deaf.get_or_insert_with(|| looked.min(now));
     }
 
     /// The watch of Leases is live.
@@ -239,13 +182,13 @@ impl Nodes {
     fn judge(&mut self, now: Instant) {
         let asked = self.asked;
         // Who is lost anyway must not be back for a moment when the taint goes.
-        for node in self.nodes.values_mut().filter(|node| node.is_out) {
+        for node in self.all.values_mut().filter(|node| node.is_out) {
             node.is_silent |= node.lease.as_ref().is_some_and(|lease| lease.is_silent(asked, now));
         }
-        let counted = self.nodes.values().filter_map(Node::counts).count();
+        let counted = self.all.values().filter_map(Node::counts).count();
         let overdue =
             |node: &&Node| node.counts().is_some_and(|lease| node.is_silent || lease.is_overdue(asked, now));
-        let silent = self.nodes.values().filter(overdue).count();
+        let silent = self.all.values().filter(overdue).count();
         let are_too_many = silent > 1 && silent * 100 > counted * MANY_PERCENT;
         let newly = self.newly_silent(now);
         if are_too_many {
@@ -263,7 +206,7 @@ impl Nodes {
             }
         } else if std::mem::take(&mut self.is_held) {
             info!(silent, nodes = counted, "few enough nodes are silent: they are judged again, from now on");
-            for node in self.nodes.values_mut().filter(|node| !node.is_silent) {
+            for node in self.all.values_mut().filter(|node| !node.is_silent) {
                 if let Some(lease) = node.lease.as_mut().filter(|lease| lease.is_overdue(asked, now)) {
                     lease.changed = now;
                 }
@@ -280,26 +223,26 @@ impl Nodes {
         let is_newly = |node: &Node| {
             !node.is_silent && node.counts().is_some_and(|lease| lease.is_silent(self.asked, now))
         };
-        self.nodes.iter().filter(|(_, node)| is_newly(node)).map(|(name, _)| name.clone()).collect()
+        self.all.iter().filter(|(_, node)| is_newly(node)).map(|(name, _)| name.clone()).collect()
     }
 
     /// So long we could not hear.
     fn skip(&mut self, gap: Duration, now: Instant) {
-        for lease in self.nodes.values_mut().filter_map(|node| node.lease.as_mut()) {
+        for lease in self.all.values_mut().filter_map(|node| node.lease.as_mut()) {
             lease.changed = if gap < CUT_OFF { (lease.changed + gap).min(now) } else { now };
         }
     }
 
     fn node(&mut self, name: &str) -> &mut Node {
-        if !self.nodes.contains_key(name) {
-            self.nodes.insert(name.into(), Node::default());
+        if !self.all.contains_key(name) {
+            self.all.insert(name.into(), Node::default());
         }
-        self.nodes.entry(name.into()).or_default()
+        self.all.entry(name.into()).or_default()
     }
 
     /// Tells the driver what it does not know yet.
     fn settle(&mut self, name: &str) {
-        let Some((name, node)) = self.nodes.get_key_value(name) else { return };
+        let Some((name, node)) = self.all.get_key_value(name) else { return };
         let (name, is_lost) = (name.clone(), node.is_out || node.is_silent);
         if node.is_told == is_lost {
             return;
@@ -319,26 +262,27 @@ impl Nodes {
     }
 
     fn forget_unless_lost(&mut self, name: &str, now: Instant) {
-        let Some(node) = self.nodes.get_mut(name).filter(|node| !node.exists && node.lease.is_none()) else {
+        let Some(node) = self.all.get_mut(name).filter(|node| !node.exists && node.lease.is_none()) else {
             return;
         };
         if node.is_told {
             node.gone.get_or_insert(now);
         } else {
-            self.nodes.remove(name);
+            self.all.remove(name);
         }
     }
 
     fn forget_old(&mut self, now: Instant) {
         let is_old =
             |node: &Node| node.gone.is_some_and(|gone| now.saturating_duration_since(gone) >= REMEMBERED);
-        for (name, _) in self.nodes.extract_if(.., |_, node| is_old(node)) {
+        for (name, _) in self.all.extract_if(.., |_, node| is_old(node)) {
             self.verdicts.push(Verdict { node: name, is_lost: false });
         }
     }
 
     /// Says once that the flag cannot be followed.
-    fn refuse_if_too_short(&mut self, node: &str, seconds: u32, period: Duration) {
+    fn refuse_if_too_short(&mut self, node: &str, seconds: u32) {
+        let period = period(seconds);
         let Some(asked) = self.asked.filter(|asked| *asked < least(period)) else { return };
         if std::mem::replace(&mut self.has_refused, true) {
             return;
