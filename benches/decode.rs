@@ -17,11 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use support::{Figure, number, report};
 use zen_lead::annotations::PortsMode;
-use zen_lead::kinds::{PodLite, ServiceLite};
+use zen_lead::kinds::{NodeLeaseLite, NodeLite, PodLite, ServiceLite};
 use zen_lead::rows::{ByName, Interner, PodRow, View, event_for};
 use zen_lead::service::Source;
 
@@ -30,9 +30,9 @@ const BATCH: u32 = 100;
 
 /// The line of a watch, as the controller reads it.
 #[derive(Deserialize)]
-#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-enum Line {
-    Modified(PodLite),
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE", bound = "K: DeserializeOwned")]
+enum Line<K> {
+    Modified(K),
 }
 
 fn main() -> Result<()> {
@@ -49,10 +49,11 @@ fn main() -> Result<()> {
     let pod = decode(&ready)?;
 
     // One after another in each round, so that all of them see the same noise.
-    let mut samples: [Vec<f64>; 5] = Default::default();
+    let (lease, node) = (lease_line(), node_line());
+    let mut samples: [Vec<f64>; 7] = Default::default();
     for _ in 0..rounds {
         samples[0].push(nanos(|_| serde_json::from_slice::<IgnoredAny>(black_box(&ready)).is_ok()));
-        samples[1].push(nanos(|_| decode(black_box(&ready)).is_ok()));
+        samples[1].push(nanos(|_| decode::<PodLite>(black_box(&ready)).is_ok()));
         samples[2].push(nanos(|_| PodRow::new(black_box(&pod), &mut interner).is_some()));
         samples[3].push(nanos(|turn| {
             let (old, new) = (&rows[turn % 2], &rows[(turn + 1) % 2]);
@@ -64,8 +65,10 @@ fn main() -> Result<()> {
             let Some(new) = PodRow::new(&pod, &mut interner) else { return false };
             event_for(Some(&rows[turn % 2].member(&view)), new.member(&view)).is_some()
         }));
+        samples[5].push(nanos(|_| decode::<NodeLeaseLite>(black_box(&lease)).is_ok()));
+        samples[6].push(nanos(|_| decode::<NodeLite>(black_box(&node)).is_ok()));
     }
-    let [floor, decode, row, event, all] = &samples;
+    let [floor, decode, row, event, all, of_lease, of_node] = &samples;
     report(
         "decode",
         &[
@@ -74,6 +77,8 @@ fn main() -> Result<()> {
             Figure::of("slim pod to row", "ns", row),
             Figure::of("row to event", "ns", event),
             Figure::of("line to event", "ns", all).over(all, floor),
+            Figure::of("line of a node's Lease to slim Lease", "ns", of_lease),
+            Figure::of("line of a Node with 50 images to slim Node", "ns", of_node),
             Figure::of("memory of a pod's row, all included", "B", &[bytes]),
         ],
     )
@@ -87,9 +92,9 @@ fn nanos(mut call: impl FnMut(usize) -> bool) -> f64 {
     begun.elapsed().as_secs_f64() * 1e9 / f64::from(BATCH)
 }
 
-fn decode(line: &[u8]) -> Result<PodLite> {
-    let Line::Modified(pod) = serde_json::from_slice(line)?;
-    Ok(pod)
+fn decode<K: DeserializeOwned>(line: &[u8]) -> Result<K> {
+    let Line::Modified(object) = serde_json::from_slice(line)?;
+    Ok(object)
 }
 
 fn row(pod: &PodLite, interner: &mut Interner) -> Result<PodRow> {
@@ -107,6 +112,40 @@ fn line(ready: bool) -> Vec<u8> {
     let version = if ready { 1_000_001 } else { 1_000_002 };
     let object = pod.as_watched("shop", "5f0bd6a4-6d1b-4d2b-9e35-3c8f2f7c9a12", version);
     // As the server writes it: the type first, so that the object is decoded as it is read.
+    format!(r#"{{"type":"MODIFIED","object":{object}}}"#).into_bytes()
+}
+
+/// The Lease of a node as it is renewed, with what the API server adds: a tenth of a thousand nodes a second.
+fn lease_line() -> Vec<u8> {
+    let owner = json!({ "apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "5f0bd6a4-6d1b-4d2b-9e35-3c8f2f7c9a14" });
+    let fields = json!({ "f:metadata": { "f:ownerReferences": { ".": {}, "k:{\"uid\":\"5f0bd6a4\"}": {} } },
+        "f:spec": { "f:holderIdentity": {}, "f:leaseDurationSeconds": {}, "f:renewTime": {} } });
+    let object = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": "node-1", "namespace": "kube-node-lease", "uid": "5f0bd6a4-6d1b-4d2b-9e35-3c8f2f7c9a15",
+            "resourceVersion": "1000003", "creationTimestamp": "2026-01-05T08:00:00Z", "ownerReferences": [owner],
+            "managedFields": [{
+                "apiVersion": "coordination.k8s.io/v1", "fieldsType": "FieldsV1", "fieldsV1": fields,
+                "manager": "kubelet", "operation": "Update", "time": "2026-01-05T08:00:00Z",
+            }],
+        },
+        "spec": { "holderIdentity": "node-1", "leaseDurationSeconds": 40, "renewTime": "2026-01-05T08:00:00.123456Z" },
+    });
+    format!(r#"{{"type":"MODIFIED","object":{object}}}"#).into_bytes()
+}
+
+/// A Node, which is some twenty kilobytes for its images and changes every five minutes.
+fn node_line() -> Vec<u8> {
+    let image = |number: u32| {
+        let name = format!("registry.example/some/where/image-{number}");
+        json!({ "names": [format!("{name}@sha256:{}", "0a".repeat(32)), format!("{name}:v1.2.3")], "sizeBytes": 123_456_789 })
+    };
+    let object = json!({
+        "metadata": { "name": "node-1", "resourceVersion": "1000004", "labels": { "kubernetes.io/hostname": "node-1" } },
+        "spec": { "podCIDR": "10.0.1.0/24", "taints": [{ "key": "dedicated", "value": "a", "effect": "NoSchedule" }] },
+        "status": { "images": (0..50).map(image).collect::<Vec<_>>() },
+    });
     format!(r#"{{"type":"MODIFIED","object":{object}}}"#).into_bytes()
 }
 

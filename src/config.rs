@@ -14,6 +14,7 @@ mod values;
 
 use std::ffi::{OsStr, OsString};
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use cleanup::CleanupArgs;
@@ -98,6 +99,10 @@ pub fn parse_from(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> R
     if let Command::Run(run) = &mut cli.command {
         run.ignored = ignored;
         run.forget_empty();
+        if run.node_lease_timeout.is_some() && !run.watch_nodes {
+            let words = "--node-lease-timeout does nothing without --watch-nodes: add it, or leave both out";
+            return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, words));
+        }
     }
     Ok(cli)
 }

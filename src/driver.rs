@@ -7,6 +7,7 @@ mod gate;
 mod held;
 mod leftovers;
 mod measures;
+mod nodes;
 mod pods;
 mod report;
 mod services;
@@ -36,6 +37,7 @@ use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::leaders::Leaders;
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::metrics::Metrics;
+use crate::nodes::Verdict;
 use crate::notice::{self, Notice, Regarding};
 use crate::record::{Record, Recorder};
 use crate::rows::PodRow;
@@ -65,6 +67,8 @@ pub(crate) enum Feed {
     Reconnected,
     /// This replica holds the Lease from now on, or no longer.
     Lease(bool),
+    /// A node is lost, or is back.
+    Node(Verdict),
 }
 
 impl From<(usize, Change<PodLite>)> for Feed {
@@ -299,6 +303,7 @@ impl Driver {
             Feed::Slices(watch, change) => self.slices(watch % watches, change),
             Feed::Reconnected => self.server_back(),
             Feed::Lease(is_held) => self.lease(is_held),
+            Feed::Node(verdict) => self.node(verdict),
         }
     }
 

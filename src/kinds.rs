@@ -1,10 +1,11 @@
-//! What is read of Pods, Services and EndpointSlices: only the fields that matter, everything else is
+//! What is read of Pods, Services, EndpointSlices, Nodes and their Leases: only the fields that matter, everything else is
 //! skipped as it goes by. A Pod costs about a fifth of what the full type costs, in time and in memory.
 //!
 //! Whatever is missing or null takes its default: an odd object must never stop the watch that shows it.
 
 mod kept;
 mod meta;
+mod node;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use machine::{Timestamp, Version};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use kept::Kept;
+pub use node::{NodeLeaseLite, NodeLeaseSpecLite, NodeLite, NodeSpecLite, TaintLite};
 
 /// A Pod, as far as an election goes by it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -241,9 +243,12 @@ where
 /// Makes a slim type watchable.
 macro_rules! resource {
     ($lite:ty, $kind:literal, $plural:literal, $group:literal) => {
+        resource!($lite, $kind, $plural, $group, kube::core::NamespaceResourceScope);
+    };
+    ($lite:ty, $kind:literal, $plural:literal, $group:literal, $scope:ty) => {
         impl kube::Resource for $lite {
             type DynamicType = ();
-            type Scope = kube::core::NamespaceResourceScope;
+            type Scope = $scope;
 
             fn kind((): &()) -> Cow<'_, str> {
                 $kind.into()
@@ -270,6 +275,8 @@ macro_rules! resource {
 resource!(PodLite, "Pod", "pods", "");
 resource!(ServiceLite, "Service", "services", "");
 resource!(SliceLite, "EndpointSlice", "endpointslices", "discovery.k8s.io");
+resource!(NodeLite, "Node", "nodes", "", kube::core::ClusterResourceScope);
+resource!(NodeLeaseLite, "Lease", "leases", "coordination.k8s.io");
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -24,6 +24,7 @@ mod lease;
 mod managed;
 pub mod metrics;
 pub mod names;
+mod nodes;
 pub mod notice;
 pub mod record;
 pub mod replay;

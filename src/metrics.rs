@@ -95,6 +95,8 @@ struct Shared {
     turn: Arc<Semaphore>,
     /// How Services stand is this replica's to show.
     acts_first: AtomicBool,
+    /// Nodes that are lost, and those that look lost while too many do.
+    nodes: [AtomicUsize; 2],
     /// The length of the last text, so that the next one is not copied as it grows.
     length: AtomicUsize,
 }
@@ -160,6 +162,7 @@ impl Metrics {
             recorder: OnceLock::new(),
             turn: Arc::new(Semaphore::new(1)),
             acts_first: AtomicBool::new(true),
+            nodes: Default::default(),
             length: AtomicUsize::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -252,6 +255,13 @@ impl Metrics {
     /// each once.
     pub fn act_first(&self, acts_first: bool) {
         self.shared.acts_first.store(acts_first, Relaxed);
+    }
+
+    /// So many nodes are lost, and so many look lost but are not taken for it, since too many do at once.
+    pub fn nodes_are(&self, lost: usize, held: usize) {
+        for (shown, count) in self.shared.nodes.iter().zip([lost, held]) {
+            shown.store(count, Relaxed);
+        }
     }
 
     /// The counts of dropped spans, for whoever drops them.

@@ -27,6 +27,7 @@ use crate::lease::Candidate;
 use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
 use crate::names::{CONTROLLER, LABEL_SLICE_MANAGED_BY};
+use crate::nodes;
 use crate::record::{Directory, DirectoryError, Files, Recorder};
 use crate::traces::{self, Exporter, Tracer};
 use crate::watch::{Change, Phase, WatchOptions, WatchStatus, follow};
@@ -34,6 +35,9 @@ use crate::watch::{Change, Phase, WatchOptions, WatchStatus, follow};
 /// Facts that may wait for the deciding task. It takes microseconds for each; a full queue makes the watches
 /// wait, and loses nothing.
 const FEED: usize = 1_024;
+
+/// Pods, Services and slices are watched in each namespace.
+const RESOURCES: usize = 3;
 
 /// The last records may take as long to reach the disk.
 const LAST_RECORDS: Duration = Duration::from_millis(200);
@@ -234,6 +238,20 @@ impl Controller {
         watches.follow::<SliceLite>("endpointslices", 2, Some(&ours), &mut tasks);
         watches.follow::<ServiceLite>("services", 1, None, &mut tasks);
         watches.follow::<PodLite>("pods", 0, None, &mut tasks);
+        if args.watch_nodes {
+            let first = RESOURCES * scope.watches();
+            let (clients, health, dice) = (&clients, &health, &dice);
+            let watch = nodes::Watch {
+                clients,
+                health,
+                dice,
+                metrics: &metrics,
+                sink: &sink,
+                sources: [first, first + 1],
+                timeout: args.node_lease_timeout,
+            };
+            watch.begin(&mut tasks);
+        }
 
         let budget = Micros(u64::try_from(args.failover_budget.as_micros()).unwrap_or(u64::MAX));
         let start_failure = failed_start(health.watches());

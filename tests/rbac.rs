@@ -79,9 +79,35 @@ fn the_lease_is_the_only_one_that_may_be_touched() -> Result<()> {
     Ok(())
 }
 
-/// The rows of SECURITY.md's table.
-fn table() -> Result<BTreeSet<Right>> {
+/// Both only read, and one of them in one namespace alone.
+#[test]
+fn the_roles_for_nodes_and_their_table_in_security_md_say_the_same() -> Result<()> {
+    let roles = [rights("deploy/nodes/clusterrole.yaml")?, rights("deploy/nodes/role.yaml")?];
+    let both: BTreeSet<Right> = roles.iter().flatten().cloned().collect();
+    let (_, text) = tables()?;
+    assert_eq!(both, rows(&text)?);
+    assert!(both.iter().all(|(_, _, verb)| ["list", "watch"].contains(&&**verb)), "{both:?}");
+    let role = documents(&manifest("deploy/nodes/role.yaml")?)?;
+    assert_eq!(
+        (&role[0]["kind"], &role[0]["metadata"]["namespace"]),
+        (&json!("Role"), &json!("kube-node-lease"))
+    );
+    Ok(())
+}
+
+/// SECURITY.md up to the rights for `--watch-nodes`, and from there on.
+fn tables() -> Result<(String, String)> {
     let text = manifest("SECURITY.md")?;
+    let (always, nodes) = text.split_once("\n### Rights for `--watch-nodes`\n").context("the heading")?;
+    Ok((always.to_owned(), nodes.to_owned()))
+}
+
+/// The rows of SECURITY.md's table of the rights that are always needed.
+fn table() -> Result<BTreeSet<Right>> {
+    rows(&tables()?.0)
+}
+
+fn rows(text: &str) -> Result<BTreeSet<Right>> {
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     let mut rights = BTreeSet::new();
     for row in rows.filter(|row| row.matches('|').count() == 6) {

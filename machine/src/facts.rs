@@ -76,6 +76,9 @@ pub(crate) struct Facts {
     pub(crate) rows: Vec<Row>,
     /// Pods confirmed to be gone whose last watch events may still be on their way.
     graves: Vec<Pod>,
+    /// Pods on lost nodes that are no members yet: whoever becomes one must not lead for a moment first.
+    #[serde(default)]
+    stranded: Vec<Pod>,
     pub(crate) policy: Policy,
     pub(crate) lease: bool,
     pub(crate) pause: Option<Pause>,
@@ -138,6 +141,7 @@ impl Facts {
             is_synced: false,
             rows: Vec::new(),
             graves: Vec::new(),
+            stranded: Vec::new(),
             policy,
             lease: true,
             pause: None,
@@ -277,12 +281,6 @@ impl Facts {
         self.is_synced
     }
 
-    fn node(&mut self, pod: &Pod, lost: bool) {
-        if let Some(row) = self.row_mut(pod) {
-            row.node_lost = lost;
-        }
-    }
-
     /// A watch event newer than the publication says what a read would.
     fn resolve_doubt(&mut self, member: &Member) {
         let newest = self.newest;
@@ -314,7 +312,7 @@ impl Facts {
     /// How many bytes it has allocated, but for texts. What is boxed is counted in full, there or not: it is little.
     pub(crate) const fn heap(&self) -> usize {
         self.rows.capacity() * size_of::<Row>()
-            + (self.graves.capacity() + 1) * size_of::<Pod>()
+            + (self.graves.capacity() + self.stranded.capacity() + 1) * size_of::<Pod>()
             + self.asked.capacity() * size_of::<(OrderId, Pod)>()
             + size_of::<(Flight, Doubt, Mirrored, Contest, Switchover)>()
     }

@@ -9,7 +9,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::log::{LogFormat, log_filter};
 use super::values::{
-    BindAddress, Instance, MetricsDetail, budget, first_line, namespace_name, object_name, variable,
+    BindAddress, Instance, MetricsDetail, budget, first_line, namespace_name, node_lease_timeout,
+    object_name, variable,
 };
 
 /// Settings of the controller.
@@ -80,6 +81,15 @@ pub struct RunArgs {
     /// annotation zen-lead.io/failover-budget wins
     #[arg(long, env = "ZEN_LEAD_FAILOVER_BUDGET", value_name = "DURATION", default_value = "5s", value_parser = budget)]
     pub failover_budget: Duration,
+
+    /// Watch Nodes and their Leases, too, and follow leaders on nodes that are lost; needs the rights of deploy/nodes
+    #[arg(long, env = "ZEN_LEAD_WATCH_NODES", value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    pub watch_nodes: bool,
+
+    /// With --watch-nodes: how long a node's Lease may go without a change before the node is lost. Default and least:
+    /// 2.5 times what kubelets take to renew it, which is a quarter of its duration; 25 s if they are not configured
+    #[arg(long, env = "ZEN_LEAD_NODE_LEASE_TIMEOUT", value_name = "DURATION", value_parser = node_lease_timeout)]
+    pub node_lease_timeout: Option<Duration>,
 
     /// Memory for the newest records of every election, in bytes, of all together; 256 of each at most
     #[arg(long, env = "ZEN_LEAD_FLIGHT_RECORDER", value_name = "BYTES", default_value = "4194304")]

@@ -38,6 +38,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(run.namespaces, Vec::<String>::new());
     assert_eq!(run.ignored_warning(), None);
     assert_eq!(run.failover_budget, Duration::from_secs(5));
+    assert_eq!((run.watch_nodes, run.node_lease_timeout), (false, None));
     assert_eq!((run.flight_recorder, run.record_file_bytes, run.record_files), (4 << 20, 64 << 20, 8));
     assert_eq!(run.debug_bind_address, BindAddress::Host("127.0.0.1".into(), 6060));
     assert_eq!(run.record, None);
@@ -140,6 +141,15 @@ fn namespaces_are_repeated_or_separated_by_commas() {
 }
 
 #[test]
+fn nodes_are_watched_and_given_time_if_somebody_asks_for_it() {
+    assert!(run("--watch-nodes").watch_nodes);
+    assert_eq!(
+        run("--watch-nodes --node-lease-timeout=1m30s").node_lease_timeout,
+        Some(Duration::from_secs(90))
+    );
+}
+
+#[test]
 fn booleans_take_a_value_the_go_way() {
     assert!(run("--dry-run").dry_run);
     assert!(run("--dry-run=true").dry_run);
@@ -157,6 +167,9 @@ fn wrong_values_exit_with_2_and_say_what_was_expected() {
         ("--instance=zen-lead", "NAMESPACE/NAME"),
         ("--failover-budget=soon", "not a duration"),
         ("--failover-budget=0s", "no time at all"),
+        ("--watch-nodes --node-lease-timeout=624ms", "at least 625ms, two and a half renewals"),
+        ("--watch-nodes --node-lease-timeout=soon", "not a duration"),
+        ("--node-lease-timeout=40s", "add it, or leave both out"),
         ("--log-level=info,=x=y", "--log-level"),
         ("--leader-election-id=Lead", "lower-case"),
         ("frobnicate", "unrecognized subcommand"),

@@ -128,6 +128,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     annotations::duration::parse(text).map(|duration| Duration::from_micros(duration.0))
 }
 
+/// How old a node's Lease may become. What it is held against each Lease itself says, which cannot be less than a second.
+pub(super) fn node_lease_timeout(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_millis(625);
+    let timeout = duration(text)?;
+    if timeout < LEAST {
+        return Err(format!(
+            "the shortest Lease lasts 1s and is renewed every 250ms: give at least {LEAST:?}, two and a half renewals, \
+             or leave it out"
+        ));
+    }
+    Ok(timeout)
+}
+
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use machine::{Event, Member, Version};
+use machine::{Event, Member, Pod, Version};
 use tracing::{info, warn};
 
 use super::Driver;
@@ -147,13 +147,25 @@ impl Driver {
         self.begin_with(key, members);
     }
 
+    /// Which of the members are on lost nodes.
+    fn stranded(&self, key: &Key, members: &[Member]) -> Vec<Pod> {
+        let pods = self.world.namespaces.get(&key.namespace).map(|space| &space.pods);
+        let is_stranded = |pod: &Pod| {
+            pods.and_then(|pods| pods.get(pod.name())).is_some_and(|row| self.world.is_stranded(row))
+        };
+        members.iter().map(|member| &member.pod).filter(|pod| is_stranded(pod)).cloned().collect()
+    }
+
     fn begin_with(&mut self, key: &Key, mut members: Vec<Member>) {
         // Rows are in no order; what follows from them is.
         members.sort_unstable_by(|a, b| a.pod.name().cmp(b.pod.name()));
         let at = self.clock.now();
         let horizon = self.horizon(&key.namespace);
         let acts_first = self.held.acts_first;
+        let stranded = self.stranded(key, &members);
         self.with(key, |managed, cx, out| {
+            // Before they are members, so that none of them is chosen for a moment.
+            out.events.extend(stranded.into_iter().map(|pod| Event::NodeLost { pod }));
             if !managed.is_synced() {
                 out.events.extend((!acts_first).then_some(Event::LeaseLost));
                 out.events.extend(managed.wishes());

@@ -102,6 +102,7 @@ impl Driver {
         let Some(space) = self.world.namespaces.get(&namespace) else { return };
         let Some(new) = space.pods.get(&*name) else { return };
         let concerned = space.concerned(old.iter().chain([new]));
+        let is_stranded = self.world.is_stranded(new);
         let mut facts = Vec::new();
         let mut unclear = Vec::new();
         for source in concerned {
@@ -109,7 +110,7 @@ impl Driver {
                 continue;
             };
             facts.extend(
-                pod_facts(old.as_ref(), Some(new), &managed.view, &managed.view)
+                pod_facts(old.as_ref(), new, is_stranded, &managed.view, &managed.view)
                     .into_iter()
                     .map(|event| (managed.key.clone(), event)),
             );
@@ -147,26 +148,32 @@ impl Driver {
 }
 
 /// What a member's election is told when its pod changes from one row to another, or its Service from one view
-/// to another.
+/// to another. `is_stranded`: it runs on a lost node.
 pub(super) fn pod_facts(
     old: Option<&PodRow>,
-    new: Option<&PodRow>,
+    new: &PodRow,
+    is_stranded: bool,
     old_view: &View,
     view: &View,
 ) -> Vec<Event> {
     let old = old.filter(|row| row.membership(&old_view.source.selector).is_ok());
     let mut facts = Vec::new();
-    let membership = new.map(|row| row.membership(&view.source.selector));
-    let replaced = old.is_some_and(|old| new.is_some_and(|new| new.pod != old.pod));
+    let membership = new.membership(&view.source.selector);
+    let replaced = old.is_some_and(|old| new.pod != old.pod);
     if let Some(old) = old {
         if replaced {
             facts.push(Event::PodGone { pod: old.pod.clone(), how: Departure::Deleted });
-        } else if let Some(Err(how)) = membership {
+        } else if let Err(how) = membership {
             facts.push(Event::PodGone { pod: old.pod.clone(), how });
         }
     }
-    if let (Some(new), Some(Ok(()))) = (new, membership) {
-        let before = old.filter(|_| !replaced).map(|row| row.member(old_view));
+    if membership.is_ok() {
+        let before = old.filter(|_| !replaced);
+        // First, so that whoever is new there is not chosen for a moment.
+        if is_stranded && before.is_none_or(|before| before.node != new.node) {
+            facts.push(Event::NodeLost { pod: new.pod.clone() });
+        }
+        let before = before.map(|row| row.member(old_view));
         facts.extend(event_for(before.as_ref(), new.member(view)));
     }
     facts

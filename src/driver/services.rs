@@ -319,7 +319,7 @@ impl Driver {
         rows.sort_unstable_by_key(|row| (Reverse(row.priority), row.created(), row.pod.name()));
         for row in rows {
             unclear.extend(unclear_settings(Some(row), row, &old_view, &view));
-            for event in pod_facts(Some(row), Some(row), &old_view, &view) {
+            for event in pod_facts(Some(row), row, self.world.is_stranded(row), &old_view, &view) {
                 if takes_away(&event) { unfit.push(event) } else { facts.push(event) }
             }
         }

@@ -1,6 +1,7 @@
 //! The deciding task with a server whose answers come when the test wants.
 
 mod late;
+mod nodes;
 mod replicas;
 mod successors;
 

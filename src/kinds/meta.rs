@@ -25,6 +25,18 @@ pub(super) fn slice<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D:
     decode::<Texts, Vec<OwnerReference>, Vec<String>, Newest, D>(from)
 }
 
+/// Of an object of which only name and version matter.
+pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Name {
+        name: Option<String>,
+        resource_version: Option<String>,
+    }
+    let Name { name, resource_version } = Option::<Name>::deserialize(from)?.unwrap_or_default();
+    Ok(ObjectMeta { name, resource_version, ..ObjectMeta::default() })
+}
+
 /// Metadata with annotations `A`, owners `O`, finalizers `F` and managed fields `M`, where [`IgnoredAny`]
 /// stands for "not read".
 #[derive(Deserialize)]

@@ -262,6 +262,9 @@ impl Snapshot {
         }
         let dropped = self.shared.recorder.get().map_or(0, Recorder::dropped);
         family::RECORDS_DROPPED.begin(encoder)?.encode_counter::<NoLabelSet, u64, u64>(&dropped, None)?;
+        let [lost, held] = self.shared.nodes.each_ref().map(|count| count.load(Relaxed));
+        family::NODES_LOST.begin(encoder)?.encode_gauge(&lost)?;
+        family::NODES_HELD.begin(encoder)?.encode_gauge(&held)?;
         let acts_first = u32::from(self.shared.acts_first.load(Relaxed));
         family::ACTS_FIRST.begin(encoder)?.encode_gauge(&acts_first)?;
         let build = &self.shared.build;

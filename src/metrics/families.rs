@@ -297,6 +297,19 @@ pub(super) const WATCH_AGE: Family = Family::gauge(
 )
 .in_seconds();
 
+/// Lost nodes.
+pub(super) const NODES_LOST: Family = Family::gauge(
+    "nodes_lost",
+    "Nodes that are taken for lost: they do not renew their Leases, or are out of service. Always 0 without --watch-nodes.",
+);
+
+/// Nodes that may be lost.
+pub(super) const NODES_HELD: Family = Family::gauge(
+    "nodes_held",
+    "Nodes that do not renew their Leases and are not taken for lost, since so many do not at once that it is not them \
+     but what is between them and us.",
+);
+
 /// The Lease.
 pub(super) const ACTS_FIRST: Family = Family::gauge(
     "acts_first",

@@ -23,7 +23,8 @@ use crate::rendered::{chart, render};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_is_known_to_the_api_server() -> Result<()> {
     let ns = restricted("known").await?;
-    let values = "networkPolicy.enabled=true,monitoring.dashboard.enabled=true,flowSchema.enabled=true";
+    let values = "networkPolicy.enabled=true,monitoring.dashboard.enabled=true,flowSchema.enabled=true,\
+                  watchNodes=true";
     for arguments in [
         ["--set", values, "--set", "priorityClassName=system-node-critical"],
         ["--set", values, "--set", &format!("namespaces={{{}}}", ns.name())],

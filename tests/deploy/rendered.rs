@@ -1,6 +1,7 @@
 //! What both ways make: the same objects.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -41,6 +42,26 @@ fn the_chart_makes_what_kustomize_makes_of_its_options() -> Result<()> {
         kustomize.extend(by_kustomize(folder)?);
     }
     compare(&chart, &kustomize);
+    Ok(())
+}
+
+/// In a folder of the user's own, as deploy/nodes/kustomization.yaml says.
+#[test]
+fn the_chart_makes_what_kustomize_makes_with_the_watch_of_nodes() -> Result<()> {
+    for (base, values) in
+        [("deploy", "watchNodes=true"), ("deploy/namespaced", "watchNodes=true,namespaces={shop}")]
+    {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nodes-{}", values.len()));
+        fs::create_dir_all(&folder)?;
+        // kustomize takes relative paths only.
+        let depth = folder.canonicalize()?.components().skip(1).count();
+        let root = format!("{}{}", "../".repeat(depth).trim_end_matches('/'), env!("CARGO_MANIFEST_DIR"));
+        let text = format!("resources: [{root}/{base}]\ncomponents: [{root}/deploy/nodes]\n");
+        fs::write(folder.join("kustomization.yaml"), text)?;
+        let mut kustomize = by_kustomize(&folder)?;
+        kustomize.retain(|(kind, ..), _| kind != "Namespace");
+        compare(&by_helm(&["--set", values])?, &kustomize);
+    }
     Ok(())
 }
 
@@ -118,7 +139,7 @@ pub(crate) fn chart() -> Result<String> {
     path.into_os_string().into_string().ok().context("a path of Unicode")
 }
 
-pub(crate) fn by_kustomize(folder: &str) -> Result<BTreeMap<Key, Value>> {
+pub(crate) fn by_kustomize(folder: impl AsRef<Path>) -> Result<BTreeMap<Key, Value>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let output =
         Command::new(Assets::find_or_build()?.program("kubectl")).arg("kustomize").arg(folder).output()?;

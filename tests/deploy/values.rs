@@ -12,7 +12,7 @@ fn helm_finds_nothing_to_complain_about() -> Result<()> {
     let all = "monitoring.podMonitor.enabled=true,monitoring.serviceMonitor.enabled=true,\
                monitoring.prometheusRule.enabled=true,monitoring.dashboard.enabled=true,networkPolicy.enabled=true,\
                flowSchema.enabled=true";
-    for values in ["replicaCount=2", "namespaces={shop,bar}", all] {
+    for values in ["replicaCount=2", "namespaces={shop,bar},watchNodes=true", all] {
         Helm::find_or_build()?.run(&["lint", "--strict", &chart, "--set", values])?;
     }
     Ok(())
@@ -29,6 +29,7 @@ fn a_wrong_value_is_named() -> Result<()> {
         ("image.tags=1", "'tags' not allowed"),
         ("namespaces={Shop}", "/namespaces/0"),
         ("namespaces={shop,shop}", "/namespaces"),
+        ("watchNodes=25s", "/watchNodes"),
         ("logFormat=yaml", "/logFormat"),
         ("otlp.endpoint=collector:4317", "/otlp/endpoint"),
         ("extraArgs={failover-budget=2s}", "/extraArgs/0"),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DeleteParams, PostParams};
-use lab::{Account, Lab, Pod};
+use lab::{Account, Lab, Namespace, Pod};
 use serde_json::json;
 
 use super::{Controller, SOON, Stage, authorise};
@@ -23,6 +23,14 @@ impl Stage {
         let account = authorise(&ns).await?;
         let kubeconfig = kubeconfig(&account).await?;
         let controller = Controller::start(&kubeconfig, ns.name(), &["--namespace", ns.name()])?;
+        controller.until_ready().await?;
+        Ok(Self { ns, account, controller, audit })
+    }
+
+    /// A stage in a namespace with an account that are there.
+    pub async fn for_account(lab: &Lab, ns: Namespace, account: Account, arguments: &[&str]) -> Result<Self> {
+        let audit = lab.control_plane.audit().from_now();
+        let controller = Controller::in_namespace(&ns, &account, arguments).await?;
         controller.until_ready().await?;
         Ok(Self { ns, account, controller, audit })
     }

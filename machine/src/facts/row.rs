@@ -10,6 +10,9 @@ use super::Facts;
 /// Confirmed departures whose watch events have not come yet; more than a few at a time cannot be.
 const GRAVES_MOST: usize = 8;
 
+/// Pods of which a lost node was told before themselves; who tells of them tells of one Service's pods on one node.
+const STRANDED_MOST: usize = 1_024;
+
 /// A member and what the machine remembers of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -100,10 +103,11 @@ impl Facts {
     pub(super) fn learn_members(&mut self, at: Timestamp, members: &[Member]) {
         let former = std::mem::take(&mut self.rows);
         let node_lost = |pod: &Pod| former.iter().any(|row| row.node_lost && row.member.pod == *pod);
+        let stranded = std::mem::take(&mut self.stranded);
         self.rows = members
             .iter()
             .map(|member| Row {
-                node_lost: node_lost(&member.pod),
+                node_lost: node_lost(&member.pod) || stranded.contains(&member.pod),
                 ..Row::new(member.clone(), member.ready_changed.min(at))
             })
             .collect();
@@ -120,7 +124,8 @@ impl Facts {
         let Some(row) = self.row_mut(&member.pod) else {
             // One at a time: most elections have few members, and elections are many.
             self.rows.reserve_exact(1);
-            self.rows.push(Row::new(member.clone(), at));
+            let node_lost = self.unstrand(&member.pod);
+            self.rows.push(Row { node_lost, ..Row::new(member.clone(), at) });
             return;
         };
         if member.version < row.member.version {
@@ -138,9 +143,29 @@ impl Facts {
         }
     }
 
+    /// The node of a pod, member or not yet, is lost or back.
+    pub(super) fn node(&mut self, pod: &Pod, lost: bool) {
+        if let Some(row) = self.row_mut(pod) {
+            row.node_lost = lost;
+            return;
+        }
+        self.unstrand(pod);
+        if lost && self.stranded.len() < STRANDED_MOST {
+            self.stranded.push(pod.clone());
+        }
+    }
+
+    /// Whether its node was told to be lost before it was a member.
+    fn unstrand(&mut self, pod: &Pod) -> bool {
+        let before = self.stranded.len();
+        self.stranded.retain(|stranded| stranded != pod);
+        self.stranded.len() < before
+    }
+
     /// Whether it was known.
     pub(super) fn forget(&mut self, pod: &Pod) -> bool {
         self.graves.retain(|grave| grave != pod);
+        self.unstrand(pod);
         let Some(index) = self.rows.iter().position(|row| row.member.pod == *pod) else { return false };
         self.rows.swap_remove(index);
         true

@@ -158,3 +158,19 @@ fn synced_again_after_a_restore_believes_the_older_slice_but_not_its_epoch() {
     run.tell(Event::Synced { members, standing });
     run.is("Elected b@+0", &["publish b@+0 .2"]).by(Cause::Adopted);
 }
+
+#[test]
+fn initial_synced_a_member_whose_node_is_known_to_be_lost_is_not_chosen() {
+    let mut run = Run::new(Policy::default());
+    run.tell(Event::NodeLost { pod: pod("a").id() }).is_silent();
+    run.synced([pod("a").ready(), pod("b").ready()], Some(slice("a", 7).empty()))
+        .is("Reelecting b@8 by recovery", &["publish b@8 .2"]);
+}
+
+#[test]
+fn initial_synced_a_member_whose_node_is_back_by_then_is_chosen() {
+    let mut run = Run::new(Policy::default());
+    run.tell(Event::NodeLost { pod: pod("a").id() }).tell(Event::NodeBack { pod: pod("a").id() });
+    run.synced([pod("a").ready(), pod("b").ready()], Some(slice("a", 7).empty()))
+        .is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
+}

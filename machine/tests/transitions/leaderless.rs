@@ -1,6 +1,6 @@
 //! Nobody leads.
 
-use machine::{Cause, Micros, Policy};
+use machine::{Cause, Event, Micros, Policy};
 
 use crate::support::{Run, pod, policy, secs, slice};
 
@@ -23,7 +23,7 @@ fn leaderless_a_member_will_be_eligible_at_a_known_time() {
     let mut run = leaderless(policy(|policy| policy.min_ready_duration = secs(30)));
     let now = run.now;
     run.ready(pod("a").ready_since(now)).is("Leaderless", &[]);
-    run.wait(10_000).tell(machine::Event::DeadlineReached).is_silent();
+    run.wait(10_000).tell(Event::DeadlineReached).is_silent();
     run.wakes_after(20_000).is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
 }
 
@@ -74,7 +74,7 @@ fn leaderless_while_paused_no_choice_is_made_until_it_is_resumed() {
     let mut run = leaderless(Policy::default());
     run.paused().is("Leaderless", &["tell Paused"]);
     run.ready(pod("a")).is("Leaderless", &[]).rests();
-    run.tell(machine::Event::Resumed);
+    run.tell(Event::Resumed);
     run.is("Reelecting a@8 by recovery", &["tell Resumed", "publish a@8 .1"]);
 }
 
@@ -82,7 +82,7 @@ fn leaderless_while_paused_no_choice_is_made_until_it_is_resumed() {
 fn leaderless_a_pause_ends_at_its_time() {
     let mut run = leaderless(Policy::default());
     let until = Some(run.now.plus(Micros::from_millis(500)));
-    run.tell(machine::Event::Paused { until });
+    run.tell(Event::Paused { until });
     run.ready(pod("a")).is("Leaderless", &[]);
     run.wakes_after(500);
     run.is("Reelecting a@8 by recovery", &["tell Resumed", "publish a@8 .1"]);
@@ -92,7 +92,7 @@ fn leaderless_a_pause_ends_at_its_time() {
 fn leaderless_a_pause_that_is_over_already_is_none() {
     let mut run = leaderless(Policy::default());
     let until = Some(run.now);
-    run.tell(machine::Event::Paused { until }).is_silent();
+    run.tell(Event::Paused { until }).is_silent();
     run.ready(pod("a")).is("Reelecting a@8 by recovery", &["publish a@8 .1"]);
 }
 
@@ -102,4 +102,20 @@ fn leaderless_a_failed_withdrawal_is_retried() {
     run.gone("a").is("Leaderless", &["publish nobody@7"]);
     run.publish_failed(machine::Outcome::Unreachable).is("Leaderless", &[]);
     run.wakes_after(20).is("Leaderless", &["publish nobody@7"]);
+}
+
+#[test]
+fn leaderless_a_new_member_on_a_lost_node_is_not_chosen_until_that_is_back() {
+    let mut run = leaderless(Policy::default());
+    run.tell(Event::NodeLost { pod: pod("b").id() }).is_silent();
+    run.ready(pod("b")).is("Leaderless", &[]);
+    run.tell(Event::NodeBack { pod: pod("b").id() });
+    run.is("Reelecting b@8 by recovery", &["publish b@8 .2"]);
+}
+
+#[test]
+fn leaderless_who_was_told_of_and_never_came_leaves_nothing_behind() {
+    let mut run = leaderless(Policy::default());
+    run.tell(Event::NodeLost { pod: pod("b").id() }).gone("b").is_silent();
+    run.ready(pod("b")).is("Reelecting b@8 by recovery", &["publish b@8 .2"]);
 }

@@ -67,6 +67,8 @@ fn every_family_says_what_it_is() {
                 "leader_service_without_endpoints",
                 "leader_services_total",
                 "leader_stable",
+                "nodes_held",
+                "nodes_lost",
                 "paused",
                 "phase",
                 "pods_available",

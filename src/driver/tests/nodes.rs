@@ -1,0 +1,102 @@
+//! Members on nodes that are lost or back.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::super::{Driver, Feed};
+use super::{Server, driver, hear, listed, server};
+use crate::kinds::fixtures::{pod, service};
+use crate::nodes::Verdict;
+use crate::watch::Change;
+
+/// A Ready pod on a node; the number is its rank.
+fn on(node: &str, number: u32) -> crate::kinds::PodLite {
+    pod(&json!({
+        "metadata": {
+            "name": format!("orders-{number}"), "uid": format!("a{number}"),
+            "creationTimestamp": format!("2025-11-20T08:{number:02}:00Z"),
+        },
+        "spec": { "nodeName": node },
+    }))
+}
+
+fn tell(driver: &mut Driver, node: &str, is_lost: bool) {
+    driver.told(Feed::Node(Verdict { node: node.into(), is_lost }));
+}
+
+/// A source with these pods, listed at once.
+async fn begun(driver: &mut Driver, pods: Vec<crate::kinds::PodLite>) {
+    let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![source]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(pods) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(driver).await;
+}
+
+/// Who was published, one after the other.
+fn published(server: &Arc<Server>) -> Vec<Value> {
+    let slices = server.slices.lock().unwrap();
+    let names = slices.iter().map(|(sent, _)| sent["endpoints"][0]["targetRef"]["name"].clone());
+    names.filter(Value::is_string).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_on_a_lost_node_is_followed_by_somebody_on_another() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    // The next in rank is on the same node, and is told of before.
+    begun(&mut driver, vec![on("n0", 0), on("n0", 1), on("n1", 2)]).await;
+    tell(&mut driver, "n0", true);
+    hear(&mut driver).await;
+    assert_eq!(published(&server), ["orders-0", "orders-2"]);
+    // Back again they may be chosen, but nobody moves for that.
+    tell(&mut driver, "n0", false);
+    hear(&mut driver).await;
+    tell(&mut driver, "n1", true);
+    hear(&mut driver).await;
+    assert_eq!(published(&server), ["orders-0", "orders-2", "orders-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_on_a_lost_node_stays_while_nobody_elsewhere_can_follow() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    begun(&mut driver, vec![on("n0", 0), on("n0", 1)]).await;
+    tell(&mut driver, "n0", true);
+    hear(&mut driver).await;
+    // Nor does a pod that comes to that node.
+    driver.told(Feed::Pods(0, Change::Applied(on("n0", 2))));
+    hear(&mut driver).await;
+    assert_eq!(published(&server), ["orders-0"]);
+    driver.told(Feed::Pods(0, Change::Applied(on("n1", 3))));
+    hear(&mut driver).await;
+    assert_eq!(published(&server), ["orders-0", "orders-3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_on_a_lost_node_at_the_start_is_never_chosen() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    tell(&mut driver, "n0", true);
+    begun(&mut driver, vec![on("n0", 0), on("n1", 1)]).await;
+    assert_eq!(published(&server), ["orders-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_scheduled_to_a_lost_node_cannot_be_chosen() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    begun(&mut driver, vec![on("n1", 5)]).await;
+    tell(&mut driver, "n0", true);
+    driver.told(Feed::Pods(0, Change::Applied(on("", 0))));
+    driver.told(Feed::Pods(0, Change::Applied(on("n0", 0))));
+    driver.told(Feed::Pods(0, Change::Applied(on("n2", 6))));
+    tell(&mut driver, "n1", true);
+    hear(&mut driver).await;
+    assert_eq!(published(&server), ["orders-5", "orders-6"]);
+}
