@@ -24,13 +24,15 @@ pub const LINES: u16 = 8081;
 pub struct Manners {
     /// The field of the pod that they answer with.
     pub answer: &'static str,
+    /// How long they take from their start until they listen.
+    pub start: Duration,
     /// How long they serve on after SIGTERM.
     pub linger: Duration,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { answer: "metadata.name", linger: Duration::from_millis(500) }
+        Self { answer: "metadata.name", start: Duration::ZERO, linger: Duration::from_millis(500) }
     }
 }
 
@@ -60,6 +62,7 @@ pub async fn deploy_web_with(
         "imagePullPolicy": "IfNotPresent",
         "env": [
             { "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": manners.answer } } },
+            { "name": "START_MS", "value": manners.start.as_millis().to_string() },
             { "name": "LINGER_MS", "value": manners.linger.as_millis().to_string() },
         ],
         "readinessProbe": probe,

@@ -37,11 +37,11 @@ pub struct Figures {
     /// New connections that were answered by a pod that led before, and did not when they were sent or any more until
     /// they were answered.
     pub late: usize,
-    /// New connections that were answered by a pod that has not led at all.
+    /// New connections that were answered by a pod that has not led at all since the clients began to ask.
     pub foreign: usize,
-    /// Revisions of the slice, seen from the beginning on, with more than one endpoint that is ready.
+    /// Revisions of the slice, from the beginning of the recording on, with more than one endpoint that is ready.
     pub two_ready: usize,
-    /// Terms of leadership with more than one leader.
+    /// Terms of leadership with more than one leader, likewise.
     pub forks: usize,
     /// How often the slice led elsewhere than before.
     pub moves: usize,
@@ -62,13 +62,17 @@ impl Figures {
     pub fn of(round: &Round) -> Self {
         let revisions: Vec<&Revision> = round.revisions().collect();
         let [connections, kept, datagrams] = &round.attempts;
+        // Who led in an earlier round is not to be asked in this one.
+        let begun = connections.first().map_or(round.at, |attempt| attempt.sent);
+        let before = revisions.iter().rposition(|revision| revision.at <= begun).unwrap_or(0);
+        let in_force = revisions.get(before..).unwrap_or_default();
         let since = |attempts: &[Attempt]| -> Vec<Attempt> {
             attempts.iter().filter(|attempt| attempt.sent >= round.at).cloned().collect()
         };
         let failed = |attempts: &[Attempt]| since(attempts).iter().filter(|one| one.answer.is_err()).count();
         let asked = since(connections);
         let verdicts: Vec<(Instant, Verdict)> =
-            asked.iter().map(|attempt| (attempt.sent, verdict(attempt, &revisions))).collect();
+            asked.iter().map(|attempt| (attempt.sent, verdict(attempt, in_force))).collect();
         let count =
             |wanted: fn(Verdict) -> bool| verdicts.iter().filter(|(_, verdict)| wanted(*verdict)).count();
         let mut failures = BTreeMap::new();
@@ -81,11 +85,14 @@ impl Figures {
         let last_bad = sent(&verdicts, |verdict| verdict != Verdict::Good).last().copied();
 
         let told = told(round);
-        let moved = revisions
-            .iter()
-            .find(|revision| revision.at >= round.at && revision.asked().all(|uid| uid != round.leader))
-            .map(|revision| revision.at);
-        let reached = moved.map(|moved| last_bad.map_or(moved, |last| last.max(moved)));
+        let elsewhere = |revision: &&&Revision| {
+            revision.at >= round.at && revision.asked().all(|uid| uid != round.leader)
+        };
+        let move_away = revisions.iter().find(elsewhere);
+        let moved = move_away.map(|revision| revision.at);
+        // To nobody: then connections fail for another reason.
+        let led_on = move_away.filter(|revision| revision.asked().next().is_some());
+        let reached = led_on.map(|revision| last_bad.map_or(revision.at, |last| last.max(revision.at)));
         Self {
             connections: asked.len(),
             failed: failing.len(),

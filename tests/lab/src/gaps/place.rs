@@ -47,6 +47,10 @@ const PODS: usize = 3;
 /// (`minSyncPeriod`), may send it new connections. Without, a planned move fails connections whoever moves the slice.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a program takes to start. One that is killed and back at once would end the failures before anybody has moved
+/// anything.
+const START: Duration = Duration::from_secs(2);
+
 /// Longer than kube-proxy's `minSyncPeriod`: after a quiet stretch of this length a change is programmed at once.
 const QUIET: Duration = Duration::from_millis(1_300);
 
@@ -137,7 +141,7 @@ impl Place {
         ready_pods(&system, CONTROLLERS, REPLICAS).await?;
         let shop = cluster.namespace("shop").await?;
         shop.apply(&seats()).await?;
-        let manners = Manners { answer: "metadata.uid", linger: LINGER };
+        let manners = Manners { answer: "metadata.uid", start: START, linger: LINGER };
         for mover in [Mover::Controller, Mover::Hand] {
             deploy_web_with(&shop, mover.source(), PODS, manners).await?;
         }

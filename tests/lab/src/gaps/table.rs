@@ -27,7 +27,7 @@ SIGTERM: kube-proxy programs once a second at most.";
 /// A line for each scenario.
 pub(super) fn table(summaries: &[Summary]) -> String {
     let mut text = format!(
-        "{:<14} {:>6}  {:>14} {:>22} {:>22} {:>20} {:>20} {:>11} {:>6} {:>6} {:>6}\n",
+        "{:<13} {:>6} {:>16} {:>20} {:>20} {:>18} {:>18} {:>13} {:>6} {:>6} {:>6}\n",
         "scenario",
         "rounds",
         "failed",
@@ -46,7 +46,7 @@ pub(super) fn table(summaries: &[Summary]) -> String {
         // A String takes all that is written to it.
         let _ = writeln!(
             text,
-            "{:<14} {:>6}  {:>14} {:>22} {:>22} {:>20} {:>20} {:>11} {:>6} {:>6} {:>6}",
+            "{:<13} {:>6} {:>16} {:>20} {:>20} {:>18} {:>18} {:>13} {:>6} {:>6} {:>6}",
             one.scenario.name(),
             one.rounds,
             whole(one.failed),
@@ -75,7 +75,9 @@ pub(super) fn verdicts(targets: &[Target]) -> String {
 }
 
 fn cell(spread: Option<Spread>) -> String {
-    spread.map_or_else(String::new, |one| format!("{:.1} / {:.1} / {:.1}", one.p50, one.p99, one.max))
+    // Three figures tell enough, and whole milliseconds do where there are many.
+    let ms = |value: f64| if value < 99.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+    spread.map_or_else(String::new, |one| format!("{} / {} / {}", ms(one.p50), ms(one.p99), ms(one.max)))
 }
 
 fn whole(spread: Option<Spread>) -> String {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::figures::Figures;
 use super::scenario::Scenario;
 use super::summary::{Spread, Summary, count};
 use crate::cluster::Proxy;
@@ -60,10 +61,14 @@ pub fn targets(proxy: Proxy, summaries: &[Summary]) -> Vec<Target> {
     if let Some(controller) = find(Scenario::ApiDownHang).and_then(|one| one.controller) {
         targets.push(Target::new("api-down-hang: controller in ms, max", controller.max, RETURN_MS_MOST));
     }
-    let total = |value| count(summaries.iter().map(|one| one.total(value)).sum());
-    targets.push(Target::new("revisions with two ready endpoints", total(|one| one.two_ready), 0.0));
-    targets.push(Target::new("terms with two leaders", total(|one| one.forks), 0.0));
-    targets.push(Target::new("answers of pods that never led", total(|one| one.foreign), 0.0));
+    // These two tell of all rounds up to theirs.
+    let known = |value: fn(&Figures) -> usize| {
+        count(summaries.iter().flat_map(|one| &one.figures).map(value).max().unwrap_or(0))
+    };
+    targets.push(Target::new("revisions with two ready endpoints", known(|one| one.two_ready), 0.0));
+    targets.push(Target::new("terms with two leaders", known(|one| one.forks), 0.0));
+    let foreign = summaries.iter().map(|one| one.total(|figures| figures.foreign)).sum();
+    targets.push(Target::new("answers of pods that never led", count(foreign), 0.0));
     let broken = count(summaries.iter().map(|one| one.broken.len()).sum());
     targets.push(Target::new("rounds that did not come about", broken, 0.0));
     targets

@@ -109,3 +109,23 @@ fn without_a_failure_there_is_no_failing_and_nothing_is_left_to_propagate() {
     about(figures.propagation, 0.0);
     about(figures.gap, 20.0);
 }
+
+#[test]
+fn who_led_in_an_earlier_round_is_not_to_answer_in_this_one() {
+    let mut story = Story::new();
+    let mut earlier = story.slices[0].clone();
+    earlier.at = story.time(-200);
+    earlier.endpoints[0].uid = "c".into();
+    story.slices.insert(0, earlier);
+    let figures = story.asked(-3, 1, Ok("a")).asked(20, 1, Ok("c")).asked(30, 1, Ok("b")).figures();
+    assert_eq!((figures.late, figures.foreign), (0, 1));
+}
+
+#[test]
+fn when_nobody_is_left_to_lead_nothing_is_propagated() {
+    let mut story = Story::new();
+    story.slices[1].endpoints.clear();
+    let figures = story.asked(0, 1, Ok("a")).asked(20, 1, Err(Failure::Refused)).figures();
+    about(figures.controller, 4.0);
+    assert_eq!((figures.propagation, figures.reaction), (None, None));
+}
