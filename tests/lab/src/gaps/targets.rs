@@ -58,8 +58,11 @@ pub fn targets(proxy: Proxy, summaries: &[Summary]) -> Vec<Target> {
             targets.push(Target::new(what, over, REPLICA_MS_MOST));
         }
     }
-    if let Some(controller) = find(Scenario::ApiDownHang).and_then(|one| one.controller) {
-        targets.push(Target::new("api-down-hang: controller in ms, max", controller.max, RETURN_MS_MOST));
+    for scenario in [Scenario::ApiDown, Scenario::ApiDownHang] {
+        if let Some(controller) = find(scenario).and_then(|one| one.controller) {
+            let what = format!("{}: controller in ms, max", scenario.name());
+            targets.push(Target::new(what, controller.max, RETURN_MS_MOST));
+        }
     }
     // These two tell of all rounds up to theirs.
     let known = |value: fn(&Figures) -> usize| {
