@@ -35,14 +35,13 @@ fn holds(scenario: Scenario, figures: &Figures) -> Result<()> {
     ensure!(figures.two_ready == 0, "two endpoints were ready at once");
     ensure!(figures.forks == 0, "two led in one term");
     ensure!(figures.foreign == 0, "pods answered that never led");
-    if scenario.is_planned() || scenario.moves() == Some(false) {
+    if scenario.is_planned() || !scenario.moves() {
         ensure!(figures.failed == 0, "connections failed");
     }
     // Which makes the others mean something: a container that is dead does not answer.
     if matches!(scenario, Scenario::PutKill | Scenario::Kill) {
         ensure!(figures.failed > 0, "no connection failed");
     }
-    let as_wanted = scenario.moves().is_none_or(|moves| moves == (figures.moves > 0));
-    ensure!(as_wanted, "the leader changed {} times", figures.moves);
+    ensure!((figures.moves > 0) == scenario.moves(), "the leader changed {} times", figures.moves);
     Ok(())
 }

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -26,6 +28,9 @@ const DATAGRAM_WITHIN: Duration = Duration::from_millis(100);
 
 /// The port on which the pods speak HTTP, as their Service has it.
 const HTTP: u16 = 80;
+
+/// The ports from which connections are opened, one after the other: enough for 165 s.
+const PORTS: RangeInclusive<u16> = 10_000..=65_000;
 
 /// How a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,14 +228,36 @@ async fn in_time(
 }
 
 async fn ask_line(at: SocketAddr) -> io::Result<String> {
-    let stream = TcpStream::connect(at).await?;
-    // Closed by a reset: else a minute's connections would use up the ports.
-    stream.set_zero_linger()?;
+    let socket = socket_of_unused_port()?;
+    // Closed by a reset: else the port would be in use for another minute.
+    socket.set_zero_linger()?;
+    let stream = socket.connect(at).await?;
     let mut stream = BufReader::new(stream);
     stream.write_all(b"who?\n").await?;
     let mut answer = String::new();
     stream.read_line(&mut answer).await?;
     answer.strip_suffix('\n').map(str::to_owned).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// A socket with a port that no connection has had for longer than a node remembers one.
+///
+/// The node goes on sending what comes from a port to the pod that it chose first: for 10 s after that pod has refused, for
+/// 2 minutes if it has never answered. Many clients hardly ever meet that; one that opens as many connections as all of
+/// them, from ports that its kernel chooses, would see little else after a node's loss.
+fn socket_of_unused_port() -> io::Result<TcpSocket> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let socket = TcpSocket::new_v4()?;
+        let port = NEXT.fetch_add(1, Ordering::Relaxed) % u32::from(PORTS.end() - PORTS.start())
+            + u32::from(*PORTS.start());
+        let port = u16::try_from(port).map_err(io::Error::other)?;
+        match socket.bind((Ipv4Addr::UNSPECIFIED, port).into()) {
+            Ok(()) => return Ok(socket),
+            // One of the other clients has it.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn ask_http(at: SocketAddr, kept: &mut Option<BufReader<TcpStream>>) -> io::Result<String> {

@@ -96,18 +96,18 @@ pub(super) async fn bring_about(scenario: Scenario, place: &Place, stage: &Stage
         Scenario::EtcdRestart => cluster.etcd().restart().await?,
         Scenario::ProxyRestart => cluster.node(&stage.seat)?.kube_proxy().restart().await?,
         Scenario::ApiDown => {
-            cluster.api_server().kill();
+            take_api_server_down(place);
             time::sleep(DOWN).await;
-            cluster.api_server().start().await?;
+            bring_api_server_back(place).await?;
         }
         Scenario::ApiDownHang => {
-            cluster.api_server().kill();
+            take_api_server_down(place);
             time::sleep(DOWN / 2).await;
             undo = Undo::Resume(Box::new(leader.clone()));
             at = Instant::now();
             node.signal(leader, Signal::STOP)?;
             time::sleep(DOWN / 2).await;
-            cluster.api_server().start().await?;
+            bring_api_server_back(place).await?;
         }
         Scenario::NodeFrozen | Scenario::TwoNodes => {
             let mut names = vec![stage.leader_node()];
@@ -144,6 +144,18 @@ impl Undo {
         }
         Ok(())
     }
+}
+
+/// With what Kubernetes runs beside it: a controller manager whose Lease has run out ends, and is started again. That of the
+/// lab has no Lease; it would go on, and take all nodes for dead when it has not heard of them for 50 s.
+fn take_api_server_down(place: &Place) {
+    place.cluster.controller_manager().kill();
+    place.cluster.api_server().kill();
+}
+
+async fn bring_api_server_back(place: &Place) -> Result<()> {
+    place.cluster.api_server().start().await?;
+    place.cluster.controller_manager().start().await
 }
 
 async fn kubectl(place: &Place, arguments: &[&str]) -> Result<()> {

@@ -90,8 +90,10 @@ impl Figures {
         };
         let move_away = revisions.iter().find(elsewhere);
         let moved = move_away.map(|revision| revision.at);
-        // To nobody: then connections fail for another reason.
-        let led_on = move_away.filter(|revision| revision.asked().next().is_some());
+        // While nobody can be asked, connections fail for another reason.
+        let all_led =
+            revisions.iter().filter(|one| one.at >= round.at).all(|one| one.asked().next().is_some());
+        let led_on = move_away.filter(|_| all_led);
         let reached = led_on.map(|revision| last_bad.map_or(revision.at, |last| last.max(revision.at)));
         Self {
             connections: asked.len(),

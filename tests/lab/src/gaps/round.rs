@@ -111,8 +111,7 @@ impl Clients {
         };
         let over = || {
             let Some(leader) = leader() else { return false };
-            let as_wanted = scenario.moves().is_none_or(|moves| moves == (leader != before));
-            as_wanted && self.0[0].so_far(|attempts| is_calm(attempts, &leader))
+            (leader != before) == scenario.moves() && self.0[0].so_far(|attempts| is_calm(attempts, &leader))
         };
         self.until(OVER_WITHIN, over)
             .await

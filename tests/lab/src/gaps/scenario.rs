@@ -75,16 +75,10 @@ impl Scenario {
         matches!(self, Self::ApiDown | Self::ApiDownHang | Self::NodeFrozen | Self::NodeCut | Self::TwoNodes)
     }
 
-    /// Whether another pod is to lead afterwards; None if that depends.
+    /// Whether another pod is to lead afterwards.
     #[must_use]
-    pub const fn moves(self) -> Option<bool> {
-        match self {
-            Self::EtcdRestart | Self::ProxyRestart => Some(false),
-            // Without the kubelets' word for 50 s, Kubernetes takes all nodes for dead, and their pods for NotReady, unless
-            // the kubelets are the first to be heard after the return.
-            Self::ApiDown => None,
-            _ => Some(true),
-        }
+    pub const fn moves(self) -> bool {
+        !matches!(self, Self::EtcdRestart | Self::ProxyRestart | Self::ApiDown)
     }
 
     /// Whether somebody wants it and the old leader serves on for a while: nobody has to notice.
