@@ -34,6 +34,8 @@ pub struct Figures {
     pub propagation: Option<f64>,
     /// From when the API server told of the fault to that same connection: what can be compared with a client's PUT.
     pub reaction: Option<f64>,
+    /// Whether another slice had changed within kube-proxy's `minSyncPeriod` before this one led elsewhere.
+    pub behind: bool,
     /// New connections that were answered by a pod that led before, and did not when they were sent or any more until
     /// they were answered.
     pub late: usize,
@@ -107,6 +109,7 @@ impl Figures {
             controller: between(told, moved),
             propagation: between(moved, reached),
             reaction: between(told, reached),
+            behind: moved.is_some_and(|moved| is_behind(round, moved)),
             late: count(|verdict| verdict == Verdict::Late),
             foreign: count(|verdict| verdict == Verdict::Foreign),
             two_ready: revisions.iter().filter(|revision| ready(revision) > 1).count(),
@@ -145,6 +148,14 @@ fn told(round: &Round) -> Option<Instant> {
         fact.at >= round.at && fact.uid == round.leader && fact.is != PodState::Ready
     };
     round.history.pods.iter().find(lost).map(|fact| fact.at)
+}
+
+/// kube-proxy programs once in so long, however many slices change (its default `minSyncPeriod`).
+const PROGRAMS_EVERY: Duration = Duration::from_secs(1);
+
+fn is_behind(round: &Round, moved: Instant) -> bool {
+    let mut others = round.history.slices.iter().filter(|revision| revision.service != round.service);
+    others.any(|other| other.at <= moved && moved.duration_since(other.at) < PROGRAMS_EVERY)
 }
 
 fn gap(connections: &[Attempt], at: Instant) -> Option<f64> {

@@ -44,8 +44,9 @@ const REPLICAS: usize = 2;
 const PODS: usize = 3;
 
 /// How long a pod that is told to end serves on: longer than kube-proxy, which programs at most once a second
-/// (`minSyncPeriod`), may send it new connections. Without, a planned move fails connections whoever moves the slice.
-const LINGER: Duration = Duration::from_secs(2);
+/// (`minSyncPeriod`), may send it new connections, also on a machine that is busy with something else. Without, a planned
+/// move fails connections whoever moves the slice.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a program takes to start. One that is killed and back at once would end the failures before anybody has moved
 /// anything.

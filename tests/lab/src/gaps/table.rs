@@ -18,6 +18,8 @@ every 5 ms; then something happens. Cells are p50 / p99 / max of the rounds, tim
   propagation  from that to the last new connection that failed or was answered by who led before: kube-proxy
   over limit   controller and propagation together over the same of put-delete (planned moves) or put-kill (losses), where
                a client that waited for it moves the slice by one PUT: nothing can be faster. p50 / p99
+  behind       rounds in which another slice (mostly that of the source Service, which Kubernetes writes) changed in the
+               second before: kube-proxy programs once a second (minSyncPeriod), so that propagation waits for the next
   late         answers by who led before, when the slice said otherwise already: all rounds together
   http, udp    failed requests on the kept connection, and datagrams without an answer in 0.1 s: all rounds together
 
@@ -27,7 +29,7 @@ SIGTERM: kube-proxy programs once a second at most.";
 /// A line for each scenario.
 pub(super) fn table(summaries: &[Summary]) -> String {
     let mut text = format!(
-        "{:<13} {:>6} {:>16} {:>20} {:>20} {:>18} {:>18} {:>13} {:>6} {:>6} {:>6}\n",
+        "{:<13} {:>6} {:>16} {:>20} {:>20} {:>18} {:>18} {:>13} {:>6} {:>6} {:>6} {:>6}\n",
         "scenario",
         "rounds",
         "failed",
@@ -36,6 +38,7 @@ pub(super) fn table(summaries: &[Summary]) -> String {
         "controller",
         "propagation",
         "over limit",
+        "behind",
         "late",
         "http",
         "udp"
@@ -46,7 +49,7 @@ pub(super) fn table(summaries: &[Summary]) -> String {
         // A String takes all that is written to it.
         let _ = writeln!(
             text,
-            "{:<13} {:>6} {:>16} {:>20} {:>20} {:>18} {:>18} {:>13} {:>6} {:>6} {:>6}",
+            "{:<13} {:>6} {:>16} {:>20} {:>20} {:>18} {:>18} {:>13} {:>6} {:>6} {:>6} {:>6}",
             one.scenario.name(),
             one.rounds,
             whole(one.failed),
@@ -55,6 +58,7 @@ pub(super) fn table(summaries: &[Summary]) -> String {
             cell(one.controller),
             cell(one.propagation),
             over,
+            one.total(|figures| figures.behind.into()),
             one.total(|figures| figures.late),
             one.total(|figures| figures.failed_kept),
             one.total(|figures| figures.failed_datagrams),

@@ -129,3 +129,15 @@ fn when_nobody_is_left_to_lead_nothing_is_propagated() {
     about(figures.controller, 4.0);
     assert_eq!((figures.propagation, figures.reaction), (None, None));
 }
+
+#[test]
+fn a_slice_that_another_one_precedes_within_a_second_is_behind() {
+    let behind = |ms| {
+        let mut story = Story::new();
+        let other = Revision { at: story.time(ms), service: "web".into(), ..story.slices[0].clone() };
+        story.slices.push(other);
+        story.figures().behind
+    };
+    assert!(behind(12));
+    assert!(!behind(16) && !behind(-990));
+}
