@@ -66,6 +66,8 @@ pub async fn deploy_web_with(
             { "name": "LINGER_MS", "value": manners.linger.as_millis().to_string() },
         ],
         "readinessProbe": probe,
+        // Without, they get a processor when nobody else on the machine wants it.
+        "resources": { "requests": { "cpu": "100m" } },
     });
     let spread = json!({
         "maxSkew": 1,

@@ -20,8 +20,15 @@ use tokio::time::{self, MissedTickBehavior};
 
 use crate::cluster::{LINES, Network};
 
-/// How long a request may go without an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// How long a connection may take: less than the second after which the kernel asks again, and might hide that nobody was
+/// reached. Kernels alone answer, however busy the machine is.
+const CONNECT_WITHIN: Duration = Duration::from_millis(900);
+
+/// How long a connection may go without an answer: longer than a pod waits for a processor on a machine that is busy.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a request on a connection that is kept may take.
+const REQUEST_WITHIN: Duration = Duration::from_secs(1);
 
 /// The same for a datagram, after which a client asks again.
 const DATAGRAM_WITHIN: Duration = Duration::from_millis(100);
@@ -75,8 +82,10 @@ pub enum Failure {
     Refused,
     /// The connection ended before the answer.
     Closed,
-    /// No answer in time.
+    /// Nobody is there, nor anybody who says so.
     TimedOut,
+    /// The connection came about, and no answer in time.
+    Unanswered,
     /// Something else: of the network, or of this machine.
     Other,
 }
@@ -182,7 +191,7 @@ async fn connect_again_and_again(
         let attempts = attempts.clone();
         under_way.spawn(async move {
             let sent = Instant::now();
-            attempts.keep(sent, in_time(ANSWER_WITHIN, ask_line((at, LINES).into())).await);
+            attempts.keep(sent, connect_and_ask((at, LINES).into()).await);
         });
     }
     while under_way.join_next().await.is_some() {}
@@ -200,7 +209,7 @@ async fn ask_again_and_again(at: IpAddr, manner: Manner, attempts: &Attempts) ->
         let answer = match manner {
             Manner::Datagrams => in_time(DATAGRAM_WITHIN, ask_datagram(&socket)).await,
             Manner::KeepAlive | Manner::Connections => {
-                in_time(ANSWER_WITHIN, ask_http((at, HTTP).into(), &mut stream)).await
+                in_time(REQUEST_WITHIN, ask_http((at, HTTP).into(), &mut stream)).await
             }
         };
         if answer.is_err() {
@@ -227,11 +236,17 @@ async fn in_time(
     }
 }
 
-async fn ask_line(at: SocketAddr) -> io::Result<String> {
+async fn connect_and_ask(at: SocketAddr) -> Result<String, Failure> {
     let socket = socket_of_unused_port()?;
     // Closed by a reset: else the port would be in use for another minute.
     socket.set_zero_linger()?;
-    let stream = socket.connect(at).await?;
+    let connected = time::timeout(CONNECT_WITHIN, socket.connect(at)).await;
+    let stream = connected.map_err(|_| Failure::TimedOut)??;
+    let answered = time::timeout(ANSWER_WITHIN, ask_line(stream)).await;
+    Ok(answered.map_err(|_| Failure::Unanswered)??)
+}
+
+async fn ask_line(stream: TcpStream) -> io::Result<String> {
     let mut stream = BufReader::new(stream);
     stream.write_all(b"who?\n").await?;
     let mut answer = String::new();

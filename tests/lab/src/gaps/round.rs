@@ -14,7 +14,7 @@ use super::scenario::Scenario;
 /// Answers in a row, before anything happens, after which a client is believed to be asking.
 const ASKING: usize = 100;
 
-/// Longer than a request may take, and than kube-proxy's `minSyncPeriod`: what went wrong before is known by then, and
+/// Longer than a connection may take, and than kube-proxy's `minSyncPeriod`: what went wrong before is known by then, and
 /// what is still to be programmed is programmed.
 const CALM: Duration = Duration::from_millis(1_500);
 

@@ -11,7 +11,7 @@ Each round: everything as it should be and quiet for 1.3 s; clients in the netwo
 leader's, ask for a new TCP connection every 3 ms, a request on a connection that is kept every 5 ms, and a datagram \
 every 5 ms; then something happens. Cells are p50 / p99 / max of the rounds, times in milliseconds:
 
-  failed       new connections that failed: refused, closed before the answer, or unanswered for 1 s
+  failed       new connections that failed: refused, closed before the answer, not there in 0.9 s, or unanswered for 5 s
   gap          the longest time between two new connections that were answered, one after the other
   detection    from the fault to when the API server told: the pod not Ready, or to be deleted
   controller   from then to the slice that leads elsewhere, as a watch shows it
@@ -21,7 +21,7 @@ every 5 ms; then something happens. Cells are p50 / p99 / max of the rounds, tim
   behind       rounds in which another slice (mostly that of the source Service, which Kubernetes writes) changed in the
                second before: kube-proxy programs once a second (minSyncPeriod), so that propagation waits for the next
   late         answers by who led before, when the slice said otherwise already: all rounds together
-  http, udp    failed requests on the kept connection, and datagrams without an answer in 0.1 s: all rounds together
+  http, udp    requests on the kept connection without an answer in 1 s, and datagrams without an answer in 0.1 s: all rounds together
 
 Established connections stay with the old leader until it ends, so http fails once a move. The pods serve on for 2 s after
 SIGTERM: kube-proxy programs once a second at most.";
