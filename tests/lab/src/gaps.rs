@@ -9,6 +9,7 @@
 //! both, a round tells how long new connections failed, and which part of that was detection, the controller, and
 //! kube-proxy. Beside it, in turn, a client that knows beforehand what to write moves the slice by one PUT: the limit.
 
+mod ask;
 mod client;
 mod faults;
 mod figures;
@@ -37,7 +38,8 @@ use crate::cluster::{Cluster, Proxy};
 use crate::directory::Directory;
 use crate::image::{self, Arch};
 
-pub use client::{Attempt, Client, Failure, Manner};
+pub use ask::Failure;
+pub use client::{Attempt, Client, Manner};
 pub use figures::Figures;
 pub use place::{Mover, Place, Stage};
 pub use recorder::{Endpoint, History, PodFact, PodState, Recorder, Revision};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::client::{Attempt, Failure};
+use super::ask::Failure;
+use super::client::Attempt;
 use super::recorder::{PodState, Revision};
 use super::round::Round;
 
@@ -90,13 +91,11 @@ impl Figures {
         let elsewhere = |revision: &&&Revision| {
             revision.at >= round.at && revision.asked().all(|uid| uid != round.leader)
         };
-        let move_away = revisions.iter().find(elsewhere);
-        let moved = move_away.map(|revision| revision.at);
-        // While nobody can be asked, connections fail for another reason.
+        // While nobody can be asked, connections fail for another reason, and the slice has nowhere to lead.
         let all_led =
             revisions.iter().filter(|one| one.at >= round.at).all(|one| one.asked().next().is_some());
-        let led_on = move_away.filter(|_| all_led);
-        let reached = led_on.map(|revision| last_bad.map_or(revision.at, |last| last.max(revision.at)));
+        let moved = revisions.iter().find(elsewhere).filter(|_| all_led).map(|revision| revision.at);
+        let reached = moved.map(|moved| last_bad.map_or(moved, |last| last.max(moved)));
         Self {
             connections: asked.len(),
             failed: failing.len(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -241,7 +242,6 @@ impl Place {
 
     /// The controller's pods; first the one that holds the Lease.
     pub(super) async fn controllers(&self) -> Result<Vec<Pod>> {
-        use k8s_openapi::api::coordination::v1::Lease;
         let lease: Lease = self.system.api().get("zen-lead-controller-leader-election").await?;
         let holder = lease.spec.and_then(|spec| spec.holder_identity).context("nobody holds the Lease")?;
         let mut found = pods(&self.system, CONTROLLERS).await?;

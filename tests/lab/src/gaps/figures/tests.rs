@@ -122,12 +122,13 @@ fn who_led_in_an_earlier_round_is_not_to_answer_in_this_one() {
 }
 
 #[test]
-fn when_nobody_is_left_to_lead_nothing_is_propagated() {
+fn when_nobody_is_left_to_lead_there_is_no_move_to_judge() {
     let mut story = Story::new();
     story.slices[1].endpoints.clear();
     let figures = story.asked(0, 1, Ok("a")).asked(20, 1, Err(Failure::Refused)).figures();
-    about(figures.controller, 4.0);
-    assert_eq!((figures.propagation, figures.reaction), (None, None));
+    about(figures.detection, 10.0);
+    assert_eq!((figures.controller, figures.propagation, figures.reaction), (None, None, None));
+    assert_eq!(figures.failed, 1);
 }
 
 #[test]
