@@ -1,4 +1,4 @@
-//! `cargo lab`: a control plane and a cluster for hands, the simulation, the fuzzer, and the image.
+//! `cargo lab`: a control plane and a cluster for hands, what their clients see, the simulation, the fuzzer, and the image.
 
 use std::env;
 use std::ffi::OsString;

@@ -109,6 +109,16 @@ impl Hand {
     }
 }
 
+impl Waiting {
+    /// Fails if it could not write, when it should have.
+    pub(super) async fn end(mut self) -> Result<()> {
+        if self.write.is_finished() {
+            (&mut self.write).await?.context("a client's PUT")?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.write.abort();

@@ -57,8 +57,10 @@ impl Round {
         let over = clients.until_over(place, &stage, scenario).await;
         let attempts = task::spawn_blocking(move || clients.stop()).await??;
         let history = place.recorder.so_far(Clone::clone);
-        drop(hand);
         undo.undo(place).await?;
+        if let Some(hand) = hand {
+            hand.end().await?;
+        }
         over?;
         let service = stage.mover.leader_service().to_owned();
         Ok(Self { scenario, at, told, leader: stage.leader_uid(), service, attempts, history })

@@ -96,7 +96,6 @@ impl Scenario {
             | Self::Hang
             | Self::KillReplica
             | Self::KillCutOff
-            | Self::ApiDownHang
             | Self::NodeFrozen
             | Self::NodeCut
             | Self::TwoNodes => Some(Self::PutKill),
@@ -105,7 +104,9 @@ impl Scenario {
             | Self::ScaleToZero
             | Self::EtcdRestart
             | Self::ProxyRestart
-            | Self::ApiDown => None,
+            | Self::ApiDown
+            // What kube-proxy takes to come back to the API server has nothing to do with a PUT.
+            | Self::ApiDownHang => None,
         }
     }
 }
