@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task;
@@ -73,8 +73,22 @@ pub struct Arguments {
     pub image: Option<PathBuf>,
 }
 
+impl Arguments {
+    fn rounds_of(&self, scenario: Scenario) -> usize {
+        match scenario {
+            _ if !self.only.is_empty() && !self.only.contains(&scenario) => 0,
+            _ if scenario.is_long() => self.long_rounds,
+            _ => self.rounds,
+        }
+    }
+}
+
 /// Measures, and prints what came of it; true if every target was met. Ends early when told to stop, with what it has.
 pub async fn run(arguments: &Arguments, stop: &mut UnboundedReceiver<()>) -> Result<bool> {
+    ensure!(
+        Scenario::all().iter().any(|scenario| arguments.rounds_of(*scenario) > 0),
+        "there is nothing to play: give --rounds, or for scenarios of a minute or more --long-rounds, at least 1"
+    );
     task::spawn_blocking(Cluster::available).await??;
     if let Some(file) = &arguments.json {
         // Not after hours.
@@ -125,13 +139,9 @@ struct Played {
 
 async fn play(arguments: &Arguments, place: &Place, played: &mut BTreeMap<Scenario, Played>) {
     let begun = Instant::now();
-    let wanted = |scenario: &&Scenario| arguments.only.is_empty() || arguments.only.contains(scenario);
     for number in 0..arguments.rounds.max(arguments.long_rounds) {
-        for scenario in Scenario::all().iter().filter(wanted) {
-            let rounds = if scenario.is_long() { arguments.long_rounds } else { arguments.rounds };
-            if number >= rounds {
-                continue;
-            }
+        for scenario in Scenario::all().iter().filter(|one| number < arguments.rounds_of(**one)) {
+            let rounds = arguments.rounds_of(*scenario);
             let word = match Round::play(place, *scenario).await {
                 Ok(round) => {
                     let figures = Figures::of(&round);

@@ -125,3 +125,46 @@ pub(super) async fn ask_datagram(socket: &UdpSocket) -> io::Result<String> {
     let length = socket.recv(&mut answer).await?;
     String::from_utf8(answer[..length].to_vec()).map_err(|_| io::ErrorKind::InvalidData.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that reads a line, answers this, and closes.
+    async fn server(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            stream.read_line(&mut String::new()).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_whole_line_is_an_answer_and_all_else_a_failure_of_its_kind() {
+        assert_eq!(connect_and_ask(server("a1\n").await).await, Ok("a1".into()));
+        assert_eq!(connect_and_ask(server("a1").await).await, Err(Failure::Closed));
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        assert_eq!(connect_and_ask(nobody).await, Err(Failure::Refused));
+    }
+
+    #[tokio::test]
+    async fn no_port_is_used_twice_in_a_row() {
+        let port = || socket_of_unused_port().unwrap().local_addr().unwrap().port();
+        assert_ne!(port(), port());
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_from_one_request_to_the_next() {
+        let two =
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na1HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nb2";
+        let (address, mut kept) = (server(two).await, None);
+        assert_eq!(ask_http(address, &mut kept).await.unwrap(), "a1");
+        assert_eq!(ask_http(address, &mut kept).await.unwrap(), "b2");
+    }
+}

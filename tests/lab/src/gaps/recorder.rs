@@ -199,3 +199,21 @@ fn revision(at: Instant, slice: &EndpointSlice) -> Revision {
         term: annotation("zen-lead.io/epoch").zip(annotation("zen-lead.io/leader-pod-uid")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_serves_is_asked_if_nobody_is_ready() {
+        let endpoint = |uid: &str, ready, serving| Endpoint { uid: uid.into(), ready, serving };
+        let revision =
+            |endpoints| Revision { at: Instant::now(), service: "web-leader".into(), endpoints, term: None };
+        let draining = revision(vec![endpoint("a", false, true), endpoint("b", false, false)]);
+        assert_eq!(draining.asked().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(draining.leader(), None);
+        let followed = revision(vec![endpoint("a", false, true), endpoint("b", true, true)]);
+        assert_eq!(followed.asked().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(followed.leader(), Some("b"));
+    }
+}
