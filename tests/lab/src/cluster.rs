@@ -66,7 +66,8 @@ pub use network::Network;
 pub use node::Node;
 pub use options::{Options, Proxy};
 pub use owner::remove_leftovers;
-pub use workload::{LINES, deploy_web, ready_pods, who_answers};
+pub(crate) use workload::pod_is_ready;
+pub use workload::{LINES, Manners, deploy_web, deploy_web_with, ready_pods, who_answers};
 
 /// A running cluster. Dropping it ends it, and leaves nothing behind.
 #[derive(Debug)]
@@ -173,8 +174,9 @@ impl Cluster {
 
     async fn until_nodes_ready(&self) -> Result<()> {
         let nodes: Api<NodeObject> = Api::all(self.admin().await?);
-        let all =
-            |nodes: &[NodeObject]| nodes.iter().filter(|node| is_ready(node)).count() == self.nodes.len();
+        let all = |nodes: &[NodeObject]| {
+            nodes.iter().filter(|node| node_is_ready(node)).count() == self.nodes.len()
+        };
         until(&nodes, "", within(120), all).await.context("waiting for the nodes to be Ready").map(drop)
     }
 
@@ -286,7 +288,8 @@ impl Cluster {
     }
 }
 
-fn is_ready(node: &NodeObject) -> bool {
+/// Whether its kubelet says so, and has said so of late.
+pub(crate) fn node_is_ready(node: &NodeObject) -> bool {
     let conditions = node.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -33,6 +33,7 @@ pub mod demo;
 mod directory;
 mod forwarder;
 pub mod fuzz;
+pub mod gaps;
 mod helm;
 mod history;
 pub mod image;

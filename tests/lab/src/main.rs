@@ -1,4 +1,4 @@
-//! `cargo lab`: a control plane and a cluster for hands, the simulation, the fuzzer, and the image.
+//! `cargo lab`: a control plane and a cluster for hands, what their clients see, the simulation, the fuzzer, and the image.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use lab::cluster::{self, Proxy};
 use lab::demo::{self, Screen};
-use lab::{Assets, ControlPlane, Options, fuzz, image};
+use lab::{Assets, ControlPlane, Options, fuzz, gaps, image};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task;
@@ -54,6 +54,8 @@ enum Command {
     },
     /// Feed anything to what reads from outside: needs a nightly compiler and cargo-fuzz
     Fuzz(fuzz::Arguments),
+    /// Measure how long clients of a leader Service fail while things go wrong, on real nodes; needs root
+    Gaps(gaps::Arguments),
     /// Build the image, without a daemon and without containers; needs clang
     Image(image::Arguments),
 }
@@ -100,6 +102,13 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Command::Fuzz(arguments) => task::spawn_blocking(move || fuzz::run(&arguments)).await?,
+        Command::Gaps(arguments) => {
+            let result = gaps::run(&arguments, &mut told_to_stop()?).await;
+            if let Err(error) = &result {
+                eprintln!("Error: {error:?}");
+            }
+            process::exit(result.map_or(2, |met| (!met).into()));
+        }
         Command::Image(arguments) => task::spawn_blocking(move || image::run(&arguments)).await?,
         Command::Demo(arguments) => {
             let outcome = demo::run(&arguments, &mut Screen::stdout(), &mut told_to_stop()?).await;

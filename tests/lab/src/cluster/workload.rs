@@ -19,10 +19,37 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The port on which [`WEB`] answers each line with its pod's name.
 pub const LINES: u16 = 8081;
 
+/// How the pods of [`WEB`] behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manners {
+    /// The field of the pod that they answer with.
+    pub answer: &'static str,
+    /// How long they take from their start until they listen.
+    pub start: Duration,
+    /// How long they serve on after SIGTERM.
+    pub linger: Duration,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self { answer: "metadata.name", start: Duration::ZERO, linger: Duration::from_millis(500) }
+    }
+}
+
 /// Makes a Deployment of [`WEB`], its pods labelled `app: <name>` and spread over the nodes, and a Service of the same
 /// name and label in front of them: port 80 speaks HTTP, [`LINES`] answers lines and datagrams. Returns the pods when
 /// all are Ready; kube-proxy may take a second more to know of them.
 pub async fn deploy_web(namespace: &Namespace, name: &str, replicas: usize) -> Result<Vec<Pod>> {
+    deploy_web_with(namespace, name, replicas, Manners::default()).await
+}
+
+/// The same with these manners.
+pub async fn deploy_web_with(
+    namespace: &Namespace,
+    name: &str,
+    replicas: usize,
+    manners: Manners,
+) -> Result<Vec<Pod>> {
     let labels = json!({ "app": name });
     let probe = json!({
         "httpGet": { "path": "/ready", "port": 9001 },
@@ -33,8 +60,14 @@ pub async fn deploy_web(namespace: &Namespace, name: &str, replicas: usize) -> R
         "name": "web",
         "image": WEB,
         "imagePullPolicy": "IfNotPresent",
-        "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
+        "env": [
+            { "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": manners.answer } } },
+            { "name": "START_MS", "value": manners.start.as_millis().to_string() },
+            { "name": "LINGER_MS", "value": manners.linger.as_millis().to_string() },
+        ],
         "readinessProbe": probe,
+        // Without, they get a processor when nobody else on the machine wants it.
+        "resources": { "requests": { "cpu": "100m" } },
     });
     let spread = json!({
         "maxSkew": 1,
@@ -75,12 +108,13 @@ pub async fn deploy_web(namespace: &Namespace, name: &str, replicas: usize) -> R
 
 /// Waits until so many pods with these labels are there, all of them Ready; returns them.
 pub async fn ready_pods(namespace: &Namespace, labels: &str, count: usize) -> Result<Vec<Pod>> {
-    let wanted = |pods: &[Pod]| pods.len() == count && pods.iter().all(is_ready);
+    let wanted = |pods: &[Pod]| pods.len() == count && pods.iter().all(pod_is_ready);
     let pods = until(&namespace.api(), labels, within(60), wanted).await;
     pods.with_context(|| format!("waiting for {count} Ready pods with the labels {labels}"))
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether its readiness probes succeed, as far as the API server knows.
+pub(crate) fn pod_is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

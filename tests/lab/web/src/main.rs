@@ -10,7 +10,8 @@
 //! | 8081, UDP | the name, for each datagram |
 //! | 9001, TCP | `GET /ready`: 200 or 503; `GET /set?ready=0` and `GET /set?ready=1` choose which |
 //!
-//! SIGTERM makes it unready at once; it serves on for `LINGER_MS` and ends, as a well-behaved server does.
+//! It listens from `START_MS` on: programs take a while to start. SIGTERM makes it unready at once; it serves on for
+//! `LINGER_MS` and ends, as a well-behaved server does.
 
 mod http;
 
@@ -24,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long it serves on after SIGTERM if `LINGER_MS` does not say: data planes need a moment to turn away from it.
-const LINGER_MS: u64 = 500;
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Who answers, and whether it wants to be asked.
 #[derive(Debug)]
@@ -42,7 +43,11 @@ async fn main() -> io::Result<()> {
         return Ok(());
     }
     let name = env::var("POD_NAME").unwrap_or_else(|_| "nobody".into());
-    let linger = env::var("LINGER_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(LINGER_MS);
+    let linger = duration("LINGER_MS").unwrap_or(LINGER);
+    tokio::select! {
+        () = tokio::time::sleep(duration("START_MS").unwrap_or_default()) => {}
+        _ = terminated.recv() => return Ok(()),
+    }
     let server = Arc::new(Server { name, ready: AtomicBool::new(true) });
     let asked = UdpSocket::bind(("0.0.0.0", 8081)).await?;
     let doors = [
@@ -56,8 +61,13 @@ async fn main() -> io::Result<()> {
     tokio::spawn(answer_datagrams(asked, server.clone()));
     terminated.recv().await;
     server.ready.store(false, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(linger)).await;
+    tokio::time::sleep(linger).await;
     Ok(())
+}
+
+/// What a variable says, in milliseconds.
+fn duration(variable: &str) -> Option<Duration> {
+    env::var(variable).ok()?.parse().ok().map(Duration::from_millis)
 }
 
 /// What is spoken on a port.

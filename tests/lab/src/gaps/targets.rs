@@ -1,0 +1,78 @@
+//! What the figures have to reach.
+
+use serde::Serialize;
+
+use super::figures::Figures;
+use super::scenario::Scenario;
+use super::summary::{Spread, Summary, count};
+use crate::cluster::Proxy;
+
+/// What losing a replica of the controller may add: it waits for the other for 100 ms, and writes.
+const REPLICA_MS_MOST: f64 = 150.0;
+
+/// From a loss that the API server tells just after its return to the slice.
+const RETURN_MS_MOST: f64 = 1_000.0;
+
+/// A figure beside what it may be at most.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Target {
+    /// In words.
+    pub what: String,
+    /// What was measured.
+    pub measured: f64,
+    /// What is allowed.
+    pub most: f64,
+    /// Whether it is kept.
+    pub met: bool,
+}
+
+impl Target {
+    fn new(what: impl Into<String>, measured: f64, most: f64) -> Self {
+        Self { what: what.into(), measured, most, met: measured <= most }
+    }
+}
+
+/// All that can be told from these scenarios.
+#[must_use]
+pub fn targets(proxy: Proxy, summaries: &[Summary]) -> Vec<Target> {
+    let find = |scenario| summaries.iter().find(|one| one.scenario == scenario);
+    let mut targets = Vec::new();
+    for planned in summaries.iter().filter(|one| one.scenario.is_planned() && one.scenario.limit().is_some())
+    {
+        let failed = |one: &Summary| count(one.total(|figures| figures.failed)) / count(one.rounds.max(1));
+        let limit = if proxy == Proxy::Nftables { None } else { find(Scenario::PutDelete) };
+        let what = format!("{}: failed connections, a round", planned.scenario.name());
+        targets.push(Target::new(what, failed(planned), limit.map_or(0.0, failed)));
+    }
+    if let Some(over) = find(Scenario::Kill).and_then(|kill| kill.over_limit) {
+        targets.push(Target::new("kill: reaction over that of the PUT, p50", over.p50, 1.2));
+        targets.push(Target::new("kill: reaction over that of the PUT, p99", over.p99, 1.5));
+    }
+    let reaction = |scenario| find(scenario).and_then(|one| one.reaction);
+    if let Some((with, without)) = reaction(Scenario::KillReplica).zip(reaction(Scenario::Kill)) {
+        let over = |quantile: fn(&Spread) -> f64| quantile(&with) - quantile(&without);
+        let quantiles =
+            [("p50", over(|one| one.p50)), ("p99", over(|one| one.p99)), ("max", over(|one| one.max))];
+        for (name, over) in quantiles {
+            let what = format!("kill-replica: reaction over that of kill in ms, {name}");
+            targets.push(Target::new(what, over, REPLICA_MS_MOST));
+        }
+    }
+    for scenario in [Scenario::ApiDown, Scenario::ApiDownHang] {
+        if let Some(controller) = find(scenario).and_then(|one| one.controller) {
+            let what = format!("{}: controller in ms, max", scenario.name());
+            targets.push(Target::new(what, controller.max, RETURN_MS_MOST));
+        }
+    }
+    // These two tell of all rounds up to theirs.
+    let known = |value: fn(&Figures) -> usize| {
+        count(summaries.iter().flat_map(|one| &one.figures).map(value).max().unwrap_or(0))
+    };
+    targets.push(Target::new("revisions with two ready endpoints", known(|one| one.two_ready), 0.0));
+    targets.push(Target::new("terms with two leaders", known(|one| one.forks), 0.0));
+    let foreign = summaries.iter().map(|one| one.total(|figures| figures.foreign)).sum();
+    targets.push(Target::new("answers of pods that never led", count(foreign), 0.0));
+    let broken = count(summaries.iter().map(|one| one.broken.len()).sum());
+    targets.push(Target::new("rounds that did not come about", broken, 0.0));
+    targets
+}
