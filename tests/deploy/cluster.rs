@@ -24,7 +24,7 @@ use crate::rendered::{chart, render};
 async fn every_field_is_known_to_the_api_server() -> Result<()> {
     let ns = restricted("known").await?;
     let values = "networkPolicy.enabled=true,monitoring.dashboard.enabled=true,flowSchema.enabled=true,\
-                  watchNodes=true";
+                  watchNodes=true,leaders.enabled=true";
     for arguments in [
         ["--set", values, "--set", "priorityClassName=system-node-critical"],
         ["--set", values, "--set", &format!("namespaces={{{}}}", ns.name())],

@@ -45,18 +45,26 @@ fn the_chart_makes_what_kustomize_makes_of_its_options() -> Result<()> {
     Ok(())
 }
 
-/// In a folder of the user's own, as deploy/nodes/kustomization.yaml says.
+/// In a folder of the user's own, as the components' files say.
 #[test]
-fn the_chart_makes_what_kustomize_makes_with_the_watch_of_nodes() -> Result<()> {
-    for (base, values) in
-        [("deploy", "watchNodes=true"), ("deploy/namespaced", "watchNodes=true,namespaces={shop}")]
-    {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nodes-{}", values.len()));
+fn the_chart_makes_what_kustomize_makes_with_its_components() -> Result<()> {
+    for (case, base, components, values) in [
+        ("nodes", "deploy", &["nodes"][..], "watchNodes=true"),
+        ("leaders", "deploy", &["leaders"], "leaders.enabled=true"),
+        (
+            "both",
+            "deploy/namespaced",
+            &["nodes", "leaders"],
+            "watchNodes=true,leaders.enabled=true,namespaces={shop}",
+        ),
+    ] {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("components-{case}"));
         fs::create_dir_all(&folder)?;
         // kustomize takes relative paths only.
         let depth = folder.canonicalize()?.components().skip(1).count();
         let root = format!("{}{}", "../".repeat(depth).trim_end_matches('/'), env!("CARGO_MANIFEST_DIR"));
-        let text = format!("resources: [{root}/{base}]\ncomponents: [{root}/deploy/nodes]\n");
+        let components: Vec<_> = components.iter().map(|name| format!("{root}/deploy/{name}")).collect();
+        let text = format!("resources: [{root}/{base}]\ncomponents: [{}]\n", components.join(", "));
         fs::write(folder.join("kustomization.yaml"), text)?;
         let mut kustomize = by_kustomize(&folder)?;
         kustomize.retain(|(kind, ..), _| kind != "Namespace");

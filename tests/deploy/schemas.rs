@@ -16,7 +16,7 @@ const OF_OTHERS: &str = "monitoring.coreos.com/";
 fn every_version_of_kubernetes_knows_every_field() -> Result<()> {
     let all = "networkPolicy.enabled=true,flowSchema.enabled=true,monitoring.podMonitor.enabled=true,\
                monitoring.serviceMonitor.enabled=true,monitoring.prometheusRule.enabled=true,\
-               monitoring.dashboard.enabled=true,watchNodes=true,priorityClassName=high";
+               monitoring.dashboard.enabled=true,watchNodes=true,leaders.enabled=true,priorityClassName=high";
     let mut objects = documents(&render(&["--set", all])?)?;
     objects.extend(documents(&render(&["--set", all, "--set", "namespaces={shop}"])?)?);
     // The chart leaves the making of the namespace to Helm.

@@ -35,6 +35,7 @@ fn a_wrong_value_is_named() -> Result<()> {
         ("extraArgs={failover-budget=2s}", "/extraArgs/0"),
         ("podDisruptionBudget.maxUnavailable=half", "/podDisruptionBudget/maxUnavailable"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
+        ("leaders.enabled=1", "/leaders/enabled"),
         ("flowSchema.enabled=perhaps", "/flowSchema/enabled"),
         ("monitoring.grafana=true", "'grafana' not allowed"),
     ] {
