@@ -144,6 +144,9 @@ struct Lists {
     slices: Vec<(Key, Kept<SliceLite>)>,
     /// The highest version seen on the pod watch.
     horizon: Version,
+    /// Likewise on the watch of Services, and of slices.
+    services_horizon: Version,
+    slices_horizon: Version,
     listed: [bool; 3],
 }
 

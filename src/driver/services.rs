@@ -34,16 +34,23 @@ impl Driver {
             }
             Change::Listed { version, restored } => self.services_listed(watch, Version(version), restored),
             Change::Applied(service) => {
+                self.saw_services(watch, version(&service.metadata));
                 self.service_seen(&key_of(&service.metadata), ServiceFact::of(&service));
             }
             Change::Deleted(service) => {
+                self.saw_services(watch, version(&service.metadata));
                 self.service_gone(&key_of(&service.metadata), version(&service.metadata));
             }
-            Change::Bookmark(_) => {}
+            Change::Bookmark(version) => self.saw_services(watch, Version(version)),
             Change::Malformed { object, error } => {
                 warn!(service = object, "a Service cannot be read: {error}");
             }
         }
+    }
+
+    fn saw_services(&mut self, watch: usize, version: Version) {
+        let horizon = &mut self.lists[watch].services_horizon;
+        *horizon = (*horizon).max(version);
     }
 
     fn services_listed(&mut self, watch: usize, list: Version, restored: bool) {
@@ -54,7 +61,9 @@ impl Driver {
         let restored = restored || services.iter().any(is_older);
         if restored {
             self.distrust(watch, Managed::distrust_service);
+            self.lists[watch].services_horizon = list;
         }
+        self.saw_services(watch, list);
         let listed: HashSet<_> = services.iter().map(|(key, _)| key).collect();
         let spaces = self.namespaces_of(watch);
         let gone: BTreeSet<_> = spaces
@@ -103,11 +112,11 @@ impl Driver {
     /// A leader Service as the API server answers it; see [`Self::slice_answered`].
     pub(super) fn service_answered(&mut self, service: &ServiceLite) {
         let key = key_of(&service.metadata);
+        let horizon = self.lists[self.scope.watch_of(&key.namespace)].services_horizon;
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        if let Some(known) = space.services.get_mut(&key.name)
-            && known.version() < version(&service.metadata)
-        {
-            *known = ServiceFact::of(service);
+        let known = space.services.get(&key.name).map(ServiceFact::version);
+        if version(&service.metadata) > known.unwrap_or(horizon) {
+            space.services.insert(key.name, ServiceFact::of(service));
         }
     }
 

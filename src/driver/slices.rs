@@ -14,7 +14,7 @@ use crate::annotations;
 use crate::apply::Target;
 use crate::kinds::{Kept, SliceLite, version};
 use crate::managed::{Key, Managed};
-use crate::names::{LABEL_SERVICE_NAME, LABEL_SOURCE_SERVICE};
+use crate::names::{CONTROLLER, LABEL_SERVICE_NAME, LABEL_SLICE_MANAGED_BY, LABEL_SOURCE_SERVICE};
 use crate::watch::Change;
 use crate::world::{Namespace, ServiceFact};
 
@@ -27,13 +27,24 @@ impl Driver {
                 self.lists[watch].slices.extend(kept);
             }
             Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
-            Change::Applied(slice) => self.slice_seen(&key_of(&slice.metadata), &Kept::new(&slice)),
-            Change::Deleted(slice) => self.slice_gone(&key_of(&slice.metadata), version(&slice.metadata)),
-            Change::Bookmark(_) => {}
+            Change::Applied(slice) => {
+                self.saw_slices(watch, version(&slice.metadata));
+                self.slice_seen(&key_of(&slice.metadata), &Kept::new(&slice));
+            }
+            Change::Deleted(slice) => {
+                self.saw_slices(watch, version(&slice.metadata));
+                self.slice_gone(&key_of(&slice.metadata), version(&slice.metadata));
+            }
+            Change::Bookmark(version) => self.saw_slices(watch, Version(version)),
             Change::Malformed { object, error } => {
                 warn!(slice = object, "an EndpointSlice cannot be read: {error}");
             }
         }
+    }
+
+    fn saw_slices(&mut self, watch: usize, version: Version) {
+        let horizon = &mut self.lists[watch].slices_horizon;
+        *horizon = (*horizon).max(version);
     }
 
     fn slices_listed(&mut self, watch: usize, list: Version, restored: bool) {
@@ -44,7 +55,9 @@ impl Driver {
         let restored = restored || slices.iter().any(is_older);
         if restored {
             self.distrust(watch, Managed::distrust_slices);
+            self.lists[watch].slices_horizon = list;
         }
+        self.saw_slices(watch, list);
         let listed: HashSet<_> = slices.iter().map(|(key, _)| key).collect();
         let spaces = self.namespaces_of(watch);
         let gone: BTreeSet<_> = spaces
@@ -94,14 +107,16 @@ impl Driver {
     }
 
     /// A slice as the API server answers it, which the watch may show later: the Service's next election must not begin
-    /// with less than this one knew. What no watch has shown, or shows no more, is left to the watch.
+    /// with less than this one knew. What the watch has come past is left to it: there is no such slice any more, or it
+    /// lacks our label.
     pub(super) fn slice_answered(&mut self, slice: &SliceLite) {
         let key = key_of(&slice.metadata);
+        let horizon = self.lists[self.scope.watch_of(&key.namespace)].slices_horizon;
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        if let Some(known) = space.slices.get_mut(&key.name)
-            && known.version() < version(&slice.metadata)
-        {
-            *known = Kept::new(slice);
+        let known = space.slices.get(&key.name).map(Kept::version);
+        let is_watched = known.is_some() || is_labelled(slice);
+        if is_watched && version(&slice.metadata) > known.unwrap_or(horizon) {
+            space.slices.insert(key.name, Kept::new(slice));
         }
     }
 
@@ -219,6 +234,12 @@ impl Driver {
             self.submit(&key, generation, errand, request, None);
         }
     }
+}
+
+/// Whether our watch shows it.
+fn is_labelled(slice: &SliceLite) -> bool {
+    let label = slice.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SLICE_MANAGED_BY));
+    label.is_some_and(|by| by == CONTROLLER)
 }
 
 fn annotation<'a>(slice: &'a SliceLite, name: &str) -> Option<&'a String> {

@@ -1,5 +1,6 @@
 //! An election that follows another one of the same Service, whose last writes no watch has shown yet.
 
+use machine::Version;
 use serde_json::json;
 
 use super::super::Feed;
@@ -37,4 +38,33 @@ async fn i10_whoever_takes_over_begins_with_what_was_written_last() {
     let stored = server.stored.lock().unwrap().0["metadata"]["resourceVersion"].clone();
     let known = space.services["orders-leader"].version();
     assert_eq!(json!(known.0.to_string()), stored);
+}
+
+/// The same with watches that have shown none of it; and what they have come past is no more.
+#[tokio::test(start_paused = true)]
+async fn i10_whoever_takes_over_knows_what_no_watch_has_shown_yet() {
+    for (horizon, is_there) in [(100, true), (1_500, false)] {
+        let server = server(100);
+        let mut driver = driver(&server);
+        driver.lists[0].slices_horizon = Version(horizon);
+        led(&mut driver).await;
+        let written = server.slices.lock().unwrap().clone();
+        let slices = &driver.world.namespaces["shop"].slices;
+        let known = slices.get("orders-leader").map(|slice| json!(slice.version().0.to_string()));
+        let newest = written.last().unwrap().1["metadata"]["resourceVersion"].clone();
+        assert_eq!(known, is_there.then_some(newest));
+        if !is_there {
+            continue;
+        }
+        *server.source.lock().unwrap() = Some(service_json());
+        for (opted_in, version) in [("false", "2001"), ("true", "2002")] {
+            let source = service(&json!({
+                "metadata": { "annotations": { "zen-lead.io/enabled": opted_in }, "resourceVersion": version },
+                "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] },
+            }));
+            driver.told(Feed::Services(0, Change::Applied(source)));
+            hear(&mut driver).await;
+        }
+        assert_eq!(*server.slices.lock().unwrap(), written, "it is taken over as it is");
+    }
 }
