@@ -277,11 +277,9 @@ impl Managed {
                     by: None,
                 });
             }
-        } else if names.get(1).is_some_and(|second| second == name) {
-            if self.second.past <= as_of {
-                self.second.foreign = None;
-                self.second.observed = None;
-            }
+        } else if names.get(1).is_some_and(|second| second == name) && self.second.past <= as_of {
+            self.second.foreign = None;
+            self.second.observed = None;
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::slice::{self, Draft, Observed};
 #[derive(Default)]
 pub(super) struct Second {
     pub(super) observed: Option<Box<Observed>>,
-    /// The highest version in which it was known, as of the authority.
+    /// The highest version in which it was known: what a watch that is behind shows is no news.
     pub(super) past: Version,
     /// A foreign slice has its name: nothing is written until that is gone.
     pub(super) foreign: Option<ForeignSlice>,

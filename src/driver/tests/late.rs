@@ -1,9 +1,9 @@
 //! Watches that are behind what answers have told, and lists that follow a watch which ended before it showed our last
 //! writes.
 
-use serde_json::{Value, json};
-
 use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use super::{Driver, Server, driver, hear, led, server};
 use crate::driver::Feed;
