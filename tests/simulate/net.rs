@@ -57,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) cut_until: Moment,
     /// Nothing gets through, and nobody is told: all of it arrives later.
     pub(crate) stalled_until: Moment,
+    /// The replica itself stands still.
+    pub(crate) paused_until: Moment,
     /// Watches of these are late by so many milliseconds.
     pub(crate) lags: Vec<(Resource, u64, Moment)>,
     pub(crate) spells: Vec<Spell>,
@@ -78,6 +80,7 @@ impl Link {
     pub(crate) fn has_trouble_since(&self, at: Moment) -> bool {
         self.cut_until > at
             || self.stalled_until > at
+            || self.paused_until > at
             || self.spells.iter().any(|spell| spell.until > at)
             || self.lags.iter().any(|(.., until)| *until > at)
     }

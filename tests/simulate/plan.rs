@@ -64,6 +64,8 @@ pub(crate) enum What {
     Cut(usize, Moment),
     /// Nothing gets to a replica or from it for so long, then all of it does.
     Stall(usize, Moment),
+    /// A replica stands still for so long, whatever it is about, and then goes on.
+    Pause(usize, Moment),
     /// A replica's watches end.
     EndWatches(usize),
     /// A replica's watch of this is late by so much, for so long.
@@ -142,6 +144,8 @@ impl What {
             | Self::Select(..)
             | Self::Exclude(..)
             | Self::Stray(_) => 0,
+            // It first does what it had in mind, and then hears of all that has happened.
+            Self::Pause(_, span) => span + 1_000,
             // What began is not over at once.
             Self::OptIn(..)
             | Self::Settings(..)
@@ -184,6 +188,15 @@ impl Plan {
         // A restore beside other trouble is a trouble of its own.
         if kinds == KINDS_OF_PODS && roll(4) == 0 {
             plan.happenings.push(Happening { at: moments[0], what: What::Restore(1 + roll(40) as u64) });
+        }
+        // Most revealing in the midst of something else.
+        if kinds == ALL_KINDS && roll(2) == 0 {
+            for _ in 0..=roll(3) {
+                let at = moments[roll(moments.len())] + roll(400) as u64;
+                let span = [5, 100, 700, 2_500, 7_000, 12_000][roll(6)] + roll(500) as u64;
+                let what = What::Pause(roll(plan.replicas), span);
+                plan.happenings.push(Happening { at, what });
+            }
         }
         plan.happenings.sort_by_key(|happening| happening.at);
         plan

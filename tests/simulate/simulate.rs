@@ -17,6 +17,7 @@ mod invariants;
 mod logs;
 mod net;
 mod notices;
+mod pause;
 mod plan;
 mod progress;
 mod sabotage;

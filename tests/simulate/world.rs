@@ -170,6 +170,7 @@ pub(crate) fn act(store: &mut Store, plan: &Plan, what: What) {
         | What::Start(_)
         | What::Cut(..)
         | What::Stall(..)
+        | What::Pause(..)
         | What::EndWatches(_)
         | What::Lag(..)
         | What::Fail(..)
