@@ -100,8 +100,9 @@ pub(crate) struct State {
     pub(crate) saboteur: Option<Saboteur>,
     /// Requests answered and watch lines told.
     pub(crate) steps: u64,
-    /// Writes of replicas, done or not, Leases aside.
+    /// Writes of replicas, done or not, Leases aside, and the last of them.
     pub(crate) writes: u64,
+    pub(crate) last_write: String,
 }
 
 /// The API server. Clones are the same one.
@@ -118,7 +119,7 @@ impl Net {
         let links = (0..replicas).map(|_| Link::default()).collect();
         let (store, judge) = (Store::default(), Judge::default());
         let saboteur = sabotage.map(Saboteur::new);
-        let state = State { store, links, judge, saboteur, steps: 0, writes: 0 };
+        let state = State { store, links, judge, saboteur, steps: 0, writes: 0, last_write: String::new() };
         Self { state: Arc::new(Mutex::new(state)), dice: Dice::seeded(seed) }
     }
 
@@ -246,9 +247,12 @@ impl Net {
 
     fn perform(&self, replica: usize, ask: &Ask) -> (Answered, Option<Acknowledged>) {
         let mut state = self.state();
-        let State { store, links, judge, saboteur, steps, writes, .. } = &mut *state;
+        let State { store, links, judge, saboteur, steps, writes, last_write, .. } = &mut *state;
         *steps += 1;
-        *writes += u64::from(ask.is_write() && ask.resource != Resource::Leases);
+        if ask.is_write() && ask.resource != Resource::Leases {
+            *writes += 1;
+            *last_write = format!("{} {} by {replica}: {}", ask.method, ask.object(), ask.body);
+        }
         let sabotaged = saboteur.as_ref().map(|saboteur| saboteur.request(ask, store));
         let ask = sabotaged.as_ref().unwrap_or(ask);
         judge.asked(ask);

@@ -46,6 +46,8 @@ pub(crate) enum What {
     Restore(u64),
     /// Another program writes the slice as it thinks right.
     Overwrite(usize),
+    /// The Go zen-lead looks after the Service as well, for so long.
+    Go(usize, Moment),
     /// A slice of somebody else's comes under the leader Service's name.
     Stray(usize),
     /// A Service opts in or out.
@@ -135,6 +137,7 @@ impl What {
             | Self::StripLabels(_)
             | Self::Seize(_)
             | Self::Overwrite(_) => contest,
+            Self::Go(_, span) => span + contest,
             // Three lists have to prove it, each after those before.
             Self::Restore(_) => RESTORING + 10_000,
             Self::Ready(..)
@@ -197,6 +200,11 @@ impl Plan {
                 let what = What::Pause(roll(plan.replicas), span);
                 plan.happenings.push(Happening { at, what });
             }
+        }
+        if kinds == ALL_KINDS && roll(6) == 0 {
+            let at = moments[roll(moments.len())] + roll(400) as u64;
+            let span = [100, 2_500, 15_000][roll(3)] + roll(500) as u64;
+            plan.happenings.push(Happening { at, what: What::Go(roll(services), span) });
         }
         plan.happenings.sort_by_key(|happening| happening.at);
         plan

@@ -12,6 +12,7 @@
 
 mod asks;
 mod cores;
+mod go;
 mod history;
 mod invariants;
 mod logs;

@@ -15,7 +15,6 @@ use zen_lead::dice::Dice;
 use zen_lead::record::Recorder;
 use zen_lead::run::{Controller, Error};
 
-use crate::history;
 use crate::logs::Log;
 use crate::net::{Net, State};
 use crate::pause::Pause;
@@ -23,7 +22,8 @@ use crate::plan::{EVENTFUL, Plan, RESTORING, What};
 use crate::sabotage::Sabotage;
 use crate::store::Told;
 use crate::time::{Moment, begin, now, wall};
-use crate::world;
+use crate::world::{self, source};
+use crate::{go, history};
 
 /// By then all is as it should be: the longest back-off is 30 s, and may have begun at the end.
 const SETTLING: Duration = Duration::from_secs(65);
@@ -163,7 +163,11 @@ impl<'a> Simulation<'a> {
         self.change(|state, _| {
             let more = state.writes - writes;
             if more > 0 {
-                state.judge.violations.push(format!("I8: {more} writes although nothing happened"));
+                let last = &state.last_write;
+                state
+                    .judge
+                    .violations
+                    .push(format!("I8: {more} writes although nothing happened, at last {last}"));
             }
         });
         bookmarks.abort();
@@ -218,6 +222,9 @@ impl<'a> Simulation<'a> {
                         link.paused_until = link.paused_until.max(until(span));
                     });
                 }
+            }
+            What::Go(service, span) => {
+                tokio::spawn(go::run(self.net.clone(), source(service), span));
             }
             What::Lag(replica, resource, lag, span) => {
                 self.change(|state, _| state.links[replica].lags.push((resource, lag, until(span))));
