@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use crate::failure::{Failure, Kind};
+use crate::halt::Halt;
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
 use crate::service;
 
@@ -224,6 +225,7 @@ enum LaneName {
 pub(crate) struct Apply<T> {
     client: kube::Client,
     dry_run: bool,
+    halt: Halt,
     /// Publications in flight at once.
     most: usize,
     publications: Lane<T>,
@@ -253,6 +255,7 @@ impl<T: Send + 'static> Apply<T> {
         Self {
             client,
             dry_run,
+            halt: Halt::default(),
             most,
             publications: Lane::default(),
             side: Lane::default(),
@@ -261,6 +264,12 @@ impl<T: Send + 'static> Apply<T> {
             running: JoinSet::new(),
             dropped: VecDeque::new(),
         }
+    }
+
+    /// The same, whose calls can be halted.
+    #[must_use]
+    pub(crate) fn halted_by(self, halt: Halt) -> Self {
+        Self { halt, ..self }
     }
 
     /// Sends the order now, or when it is its turn.
@@ -346,7 +355,8 @@ impl<T: Send + 'static> Apply<T> {
         if name == LaneName::Later { next.or_else(|| self.notices.pop_front()) } else { next }
     }
 
-    /// Answers an order that is not to be sent, because another replica has done what it asks for.
+    /// Answers an order that is not to be sent, because another replica has done what it asks for, or it would be wrong
+    /// by now.
     pub(crate) fn supersede(&mut self, order: Order<T>) {
         self.refuse(order, Failure::superseded());
     }
@@ -375,7 +385,7 @@ impl<T: Send + 'static> Apply<T> {
         let (client, dry_run) = (self.client.clone(), self.dry_run);
         let begun = Instant::now();
         self.lane(lane).in_flight += 1;
-        self.running.spawn(async move {
+        self.running.spawn(self.halt.clone().task(async move {
             let Order { purpose, namespace, request, since: ordered, parent } = order;
             let (what, resource, is_write) = (request.what(), request.resource(), request.is_write());
             let mut call = Call::new(&client, &namespace, parent);
@@ -402,7 +412,7 @@ impl<T: Send + 'static> Apply<T> {
                 exchange,
                 lane,
             }
-        });
+        }));
     }
 }
 

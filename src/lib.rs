@@ -17,6 +17,7 @@ pub mod dice;
 mod driver;
 mod failover;
 mod failure;
+pub mod halt;
 pub mod health;
 pub mod kinds;
 mod leaders;

@@ -20,6 +20,7 @@ use crate::config::RunArgs;
 use crate::debug;
 use crate::dice::Dice;
 use crate::driver::{Driver, Feed, Scope, Telemetry};
+use crate::halt::Halt;
 use crate::health::{self, BindError, Health, Routes};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
 use crate::leaders::{self, Leaders};
@@ -122,6 +123,7 @@ pub struct Controller {
     files: Option<Files>,
     clock: Clock,
     dice: Dice,
+    halt: Halt,
     /// What must not end before the controller does.
     tasks: JoinSet<&'static str>,
 }
@@ -154,6 +156,7 @@ impl Controller {
             files: None,
             clock: Clock::start(),
             dice: Dice::new(),
+            halt: Halt::default(),
             tasks: JoinSet::new(),
         }
     }
@@ -162,6 +165,12 @@ impl Controller {
     #[must_use]
     pub fn determined_by(self, clock: Clock, dice: Dice) -> Self {
         Self { clock, dice, ..self }
+    }
+
+    /// The same, all tasks of which can be halted; that in which it runs is the caller's to halt.
+    #[must_use]
+    pub fn halted_by(self, halt: Halt) -> Self {
+        Self { halt, ..self }
     }
 
     /// What takes note of its decisions.
@@ -211,8 +220,8 @@ impl Controller {
     /// Takes part in the Lease, watches and decides until `shutdown`. Whoever drops this ends all of it at once.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
         let Self { args, clients, identity, health, metrics, tracer, exporter, .. } = self;
-        let (recorder, leaders, files, clock, dice, mut tasks) =
-            (self.recorder, self.leaders, self.files, self.clock, self.dice, self.tasks);
+        let (recorder, leaders, files, clock, dice, halt, mut tasks) =
+            (self.recorder, self.leaders, self.files, self.clock, self.dice, self.halt, self.tasks);
         let mut shutdown = Box::pin(shutdown);
         if args.exit_on_start_error {
             tokio::select! {
@@ -222,10 +231,10 @@ impl Controller {
         }
         // Beside the lists, which connect by themselves: whoever starts has losses to make up for.
         let kept = clients.clone();
-        tasks.spawn(async move {
+        tasks.spawn(halt.clone().task(async move {
             kept.keep_warm().await;
             "warm connection"
-        });
+        }));
 
         let (sink, feed) = mpsc::channel(FEED);
         let scope = if args.namespaces.is_empty() {
@@ -233,7 +242,14 @@ impl Controller {
         } else {
             Scope::Namespaces(args.namespaces.clone())
         };
-        let watches = Watches { clients: &clients, scope: &scope, sink: &sink, health: &health, dice: &dice };
+        let watches = Watches {
+            clients: &clients,
+            scope: &scope,
+            sink: &sink,
+            health: &health,
+            dice: &dice,
+            halt: &halt,
+        };
         let ours = format!("{LABEL_SLICE_MANAGED_BY}={CONTROLLER}");
         watches.follow::<SliceLite>("endpointslices", 2, Some(&ours), &mut tasks);
         watches.follow::<ServiceLite>("services", 1, None, &mut tasks);
@@ -255,14 +271,15 @@ impl Controller {
 
         let budget = Micros(u64::try_from(args.failover_budget.as_micros()).unwrap_or(u64::MAX));
         let start_failure = failed_start(health.watches());
-        let apply = Apply::new(clients.write.clone(), usize::from(args.max_writes_in_flight), args.dry_run);
-        let (stop_lease, mut lease) = take_part(&args, &clients, &sink, clock);
+        let apply = Apply::new(clients.write.clone(), usize::from(args.max_writes_in_flight), args.dry_run)
+            .halted_by(halt.clone());
+        let (stop_lease, mut lease) = take_part(&args, &clients, &sink, clock, halt.clone());
         let telemetry = Telemetry { metrics, tracer, recorder, leaders, budget };
         let driver = Driver::new(identity, scope, apply, health, telemetry).timed_by(clock);
         let driver = if lease.is_empty() { driver } else { driver.waiting_for_the_lease() };
         // A task of its own: what runs inside `block_on` wakes up 50 us later (measured: 88-101 us against 22-52).
         let mut deciding = JoinSet::new();
-        deciding.spawn(driver.run(feed, shutdown));
+        deciding.spawn(halt.task(driver.run(feed, shutdown)));
         let ended = tokio::select! {
             biased;
             Some(ended) = deciding.join_next() => {
@@ -316,6 +333,7 @@ fn take_part(
     clients: &Clients,
     sink: &mpsc::Sender<Feed>,
     clock: Clock,
+    halt: Halt,
 ) -> (tokio::sync::watch::Sender<bool>, JoinSet<()>) {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let takes_part = args.leader_elect && !args.dry_run;
@@ -323,7 +341,8 @@ fn take_part(
     if takes_part {
         let api = Api::namespaced(clients.write.clone(), &args.instance().namespace);
         let name = args.leader_election_id.clone();
-        lease.spawn(Candidate::new(api, name, args.identity(), sink.clone(), clock).run(stopped));
+        let candidate = Candidate::new(api, name, args.identity(), sink.clone(), clock);
+        lease.spawn(halt.task(candidate.run(stopped)));
     }
     (stop, lease)
 }
@@ -360,6 +379,7 @@ struct Watches<'a> {
     sink: &'a mpsc::Sender<Feed>,
     health: &'a Health,
     dice: &'a Dice,
+    halt: &'a Halt,
 }
 
 impl Watches<'_> {
@@ -390,12 +410,13 @@ impl Watches<'_> {
                 dice: self.dice.clone(),
                 ..WatchOptions::default()
             };
-            tasks.spawn(tell_of_return(status.clone(), self.sink.clone()));
+            let task = tell_of_return(status.clone(), self.sink.clone());
+            tasks.spawn(self.halt.clone().task(task));
             let (sink, source) = (self.sink.clone(), kind * watches + number);
-            tasks.spawn(async move {
+            tasks.spawn(self.halt.clone().task(async move {
                 follow(api, options, source, sink, status).await;
                 resource
-            });
+            }));
         }
     }
 }

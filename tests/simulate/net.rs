@@ -57,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) cut_until: Moment,
     /// Nothing gets through, and nobody is told: all of it arrives later.
     pub(crate) stalled_until: Moment,
+    /// The replica itself stands still.
+    pub(crate) paused_until: Moment,
     /// Watches of these are late by so many milliseconds.
     pub(crate) lags: Vec<(Resource, u64, Moment)>,
     pub(crate) spells: Vec<Spell>,
@@ -78,6 +80,7 @@ impl Link {
     pub(crate) fn has_trouble_since(&self, at: Moment) -> bool {
         self.cut_until > at
             || self.stalled_until > at
+            || self.paused_until > at
             || self.spells.iter().any(|spell| spell.until > at)
             || self.lags.iter().any(|(.., until)| *until > at)
     }
@@ -97,8 +100,9 @@ pub(crate) struct State {
     pub(crate) saboteur: Option<Saboteur>,
     /// Requests answered and watch lines told.
     pub(crate) steps: u64,
-    /// Writes of replicas, done or not, Leases aside.
+    /// Writes of replicas, done or not, Leases aside, and the last of them.
     pub(crate) writes: u64,
+    pub(crate) last_write: String,
 }
 
 /// The API server. Clones are the same one.
@@ -115,7 +119,7 @@ impl Net {
         let links = (0..replicas).map(|_| Link::default()).collect();
         let (store, judge) = (Store::default(), Judge::default());
         let saboteur = sabotage.map(Saboteur::new);
-        let state = State { store, links, judge, saboteur, steps: 0, writes: 0 };
+        let state = State { store, links, judge, saboteur, steps: 0, writes: 0, last_write: String::new() };
         Self { state: Arc::new(Mutex::new(state)), dice: Dice::seeded(seed) }
     }
 
@@ -243,9 +247,12 @@ impl Net {
 
     fn perform(&self, replica: usize, ask: &Ask) -> (Answered, Option<Acknowledged>) {
         let mut state = self.state();
-        let State { store, links, judge, saboteur, steps, writes, .. } = &mut *state;
+        let State { store, links, judge, saboteur, steps, writes, last_write, .. } = &mut *state;
         *steps += 1;
-        *writes += u64::from(ask.is_write() && ask.resource != Resource::Leases);
+        if ask.is_write() && ask.resource != Resource::Leases {
+            *writes += 1;
+            *last_write = format!("{} {} by {replica}: {}", ask.method, ask.object(), ask.body);
+        }
         let sabotaged = saboteur.as_ref().map(|saboteur| saboteur.request(ask, store));
         let ask = sabotaged.as_ref().unwrap_or(ask);
         judge.asked(ask);

@@ -46,6 +46,8 @@ pub(crate) enum What {
     Restore(u64),
     /// Another program writes the slice as it thinks right.
     Overwrite(usize),
+    /// The Go zen-lead looks after the Service as well, for so long.
+    Go(usize, Moment),
     /// A slice of somebody else's comes under the leader Service's name.
     Stray(usize),
     /// A Service opts in or out.
@@ -64,6 +66,8 @@ pub(crate) enum What {
     Cut(usize, Moment),
     /// Nothing gets to a replica or from it for so long, then all of it does.
     Stall(usize, Moment),
+    /// A replica stands still for so long, whatever it is about, and then goes on.
+    Pause(usize, Moment),
     /// A replica's watches end.
     EndWatches(usize),
     /// A replica's watch of this is late by so much, for so long.
@@ -133,6 +137,7 @@ impl What {
             | Self::StripLabels(_)
             | Self::Seize(_)
             | Self::Overwrite(_) => contest,
+            Self::Go(_, span) => span + contest,
             // Three lists have to prove it, each after those before.
             Self::Restore(_) => RESTORING + 10_000,
             Self::Ready(..)
@@ -142,6 +147,8 @@ impl What {
             | Self::Select(..)
             | Self::Exclude(..)
             | Self::Stray(_) => 0,
+            // It first does what it had in mind, and then hears of all that has happened.
+            Self::Pause(_, span) => span + 1_000,
             // What began is not over at once.
             Self::OptIn(..)
             | Self::Settings(..)
@@ -184,6 +191,20 @@ impl Plan {
         // A restore beside other trouble is a trouble of its own.
         if kinds == KINDS_OF_PODS && roll(4) == 0 {
             plan.happenings.push(Happening { at: moments[0], what: What::Restore(1 + roll(40) as u64) });
+        }
+        // Most revealing in the midst of something else.
+        if kinds == ALL_KINDS && roll(2) == 0 {
+            for _ in 0..=roll(3) {
+                let at = moments[roll(moments.len())] + roll(400) as u64;
+                let span = [5, 100, 700, 2_500, 7_000, 12_000][roll(6)] + roll(500) as u64;
+                let what = What::Pause(roll(plan.replicas), span);
+                plan.happenings.push(Happening { at, what });
+            }
+        }
+        if kinds == ALL_KINDS && roll(6) == 0 {
+            let at = moments[roll(moments.len())] + roll(400) as u64;
+            let span = [100, 2_500, 15_000][roll(3)] + roll(500) as u64;
+            plan.happenings.push(Happening { at, what: What::Go(roll(services), span) });
         }
         plan.happenings.sort_by_key(|happening| happening.at);
         plan

@@ -54,7 +54,7 @@ pub(crate) enum Sabotage {
     MissServices,
     /// Takes the old leader out of a slice before it puts the new one in.
     BreakBeforeMake,
-    /// Writes nothing for a second after its connection was lost.
+    /// Sends no more slices once its connection was lost.
     LingerAfterOutage,
     /// Writes the second family's slice although the first's was refused.
     SecondRegardless,
@@ -66,7 +66,6 @@ impl Sabotage {
     pub(crate) fn breaks(self) -> Option<&'static str> {
         match self {
             Self::BreakBeforeMake => Some("I6"),
-            Self::LingerAfterOutage => Some("I11"),
             Self::SecondRegardless => Some("I12"),
             _ => None,
         }
@@ -76,8 +75,8 @@ impl Sabotage {
 /// Two writes within this many milliseconds may be under way at the same time.
 const TOGETHER: Moment = 1_000;
 
-/// For so many milliseconds it writes nothing: a write is given up after a second.
-const LINGERING: Moment = 900;
+/// For so many milliseconds it sends nothing of what it is to write, which is given up before.
+const LINGERING: Moment = 2_000;
 
 const EPOCH: &str = "zen-lead.io/epoch";
 const LEADER_UID: &str = "zen-lead.io/leader-pod-uid";

@@ -12,11 +12,13 @@
 
 mod asks;
 mod cores;
+mod go;
 mod history;
 mod invariants;
 mod logs;
 mod net;
 mod notices;
+mod pause;
 mod plan;
 mod progress;
 mod sabotage;

@@ -15,14 +15,15 @@ use zen_lead::dice::Dice;
 use zen_lead::record::Recorder;
 use zen_lead::run::{Controller, Error};
 
-use crate::history;
 use crate::logs::Log;
 use crate::net::{Net, State};
+use crate::pause::Pause;
 use crate::plan::{EVENTFUL, Plan, RESTORING, What};
 use crate::sabotage::Sabotage;
 use crate::store::Told;
 use crate::time::{Moment, begin, now, wall};
-use crate::world;
+use crate::world::{self, source};
+use crate::{go, history};
 
 /// By then all is as it should be: the longest back-off is 30 s, and may have begun at the end.
 const SETTLING: Duration = Duration::from_secs(65);
@@ -95,6 +96,7 @@ struct Simulation<'a> {
 struct Replica {
     task: JoinHandle<Result<(), Error>>,
     stop: Option<oneshot::Sender<()>>,
+    pause: Pause,
 }
 
 impl<'a> Simulation<'a> {
@@ -140,10 +142,11 @@ impl<'a> Simulation<'a> {
             }
         }
         sleep_until(begun + Duration::from_millis(EVENTFUL)).await;
+        self.replicas.iter().flatten().for_each(|replica| replica.pause.end());
         (0..self.plan.replicas).for_each(|replica| self.start(replica));
         self.change(|state, _| {
             for link in &mut state.links {
-                (link.cut_until, link.stalled_until) = (0, 0);
+                (link.cut_until, link.stalled_until, link.paused_until) = (0, 0, 0);
                 link.spells.clear();
                 link.lags.clear();
             }
@@ -160,7 +163,11 @@ impl<'a> Simulation<'a> {
         self.change(|state, _| {
             let more = state.writes - writes;
             if more > 0 {
-                state.judge.violations.push(format!("I8: {more} writes although nothing happened"));
+                let last = &state.last_write;
+                state
+                    .judge
+                    .violations
+                    .push(format!("I8: {more} writes although nothing happened, at last {last}"));
             }
         });
         bookmarks.abort();
@@ -207,6 +214,18 @@ impl<'a> Simulation<'a> {
             What::Stall(replica, span) => {
                 self.change(|state, _| state.links[replica].stalled_until = until(span));
             }
+            What::Pause(replica, span) => {
+                if let Some(running) = &self.replicas[replica] {
+                    running.pause.begin(span);
+                    self.change(|state, _| {
+                        let link = &mut state.links[replica];
+                        link.paused_until = link.paused_until.max(until(span));
+                    });
+                }
+            }
+            What::Go(service, span) => {
+                tokio::spawn(go::run(self.net.clone(), source(service), span));
+            }
             What::Lag(replica, resource, lag, span) => {
                 self.change(|state, _| state.links[replica].lags.push((resource, lag, until(span))));
             }
@@ -233,6 +252,7 @@ impl<'a> Simulation<'a> {
             state.links[replica].is_down = true;
             state.links[replica].life += 1;
             state.links[replica].cuts += 1;
+            state.links[replica].paused_until = 0;
         });
     }
 
@@ -252,14 +272,16 @@ impl<'a> Simulation<'a> {
         let client = || self.net.client(replica);
         let clients = Clients::over(client(), client(), "simulated".into());
         let dice = Dice::seeded(self.plan.seed ^ (self.lives << 32));
-        let controller = Controller::new(args, clients).determined_by(Clock::by(wall), dice);
+        let pause = Pause::default();
+        let controller =
+            Controller::new(args, clients).determined_by(Clock::by(wall), dice).halted_by(pause.halt());
         self.recorders.push((identity, controller.recorder().clone()));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(controller.run(async {
+        let task = tokio::spawn(pause.halt().task(controller.run(async {
             // Dropped only together with the task.
             let _ = stopped.await;
-        }));
-        self.replicas[replica] = Some(Replica { task, stop: Some(stop) });
+        })));
+        self.replicas[replica] = Some(Replica { task, stop: Some(stop), pause });
     }
 
     fn verdict(self) -> Verdict {

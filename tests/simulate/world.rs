@@ -6,7 +6,7 @@ use crate::plan::{Plan, SETTINGS, SWITCHOVER, What};
 use crate::store::{Resource, SHOP, Store, Writer};
 use crate::time::{now, rfc3339};
 
-const ENABLED: &str = "zen-lead.io/enabled";
+pub(crate) const ENABLED: &str = "zen-lead.io/enabled";
 const INSTANCE: &str = "zen-lead.io/instance";
 const EPOCH: &str = "zen-lead.io/epoch";
 
@@ -170,6 +170,8 @@ pub(crate) fn act(store: &mut Store, plan: &Plan, what: What) {
         | What::Start(_)
         | What::Cut(..)
         | What::Stall(..)
+        | What::Pause(..)
+        | What::Go(..)
         | What::EndWatches(_)
         | What::Lag(..)
         | What::Fail(..)
@@ -186,13 +188,19 @@ fn overwrite(store: &mut Store, service: usize) {
     let Some(pod) = store.all(Resource::Pods).find(is_ready).cloned() else { return };
     store.edit(Resource::Slices, &leader(service), |slice| {
         slice["metadata"]["annotations"] = json!({});
-        slice["metadata"]["labels"] = json!({
-            "app.kubernetes.io/managed-by": "zen-lead", "endpointslice.kubernetes.io/managed-by": "zen-lead",
-            "kubernetes.io/service-name": leader(service), "zen-lead.io/source-service": source(service),
-        });
-        slice["endpoints"] = json!([{
-            "addresses": [pod["status"]["podIP"]], "conditions": { "ready": true },
-            "targetRef": { "kind": "Pod", "name": pod["metadata"]["name"], "namespace": SHOP, "uid": pod["metadata"]["uid"] },
-        }]);
+        leader_slice_of_go(slice, &source(service), &pod);
     });
+}
+
+/// Makes of a slice what the Go zen-lead makes of it: p03. What it does not know stays.
+pub(crate) fn leader_slice_of_go(slice: &mut Value, source: &str, pod: &Value) {
+    slice["metadata"]["labels"] = json!({
+        "app.kubernetes.io/managed-by": "zen-lead", "endpointslice.kubernetes.io/managed-by": "zen-lead",
+        "kubernetes.io/service-name": format!("{source}-leader"), "zen-lead.io/source-service": source,
+    });
+    slice["addressType"] = json!("IPv4");
+    slice["endpoints"] = json!([{
+        "addresses": [pod["status"]["podIP"]], "conditions": { "ready": true },
+        "targetRef": { "kind": "Pod", "name": pod["metadata"]["name"], "namespace": SHOP, "uid": pod["metadata"]["uid"] },
+    }]);
 }
