@@ -25,6 +25,9 @@
 //! who have gone silent together do not reach the limit together: the first would be alone. So whoever has missed a
 //! renewal by half its period, when the first reaches the limit, counts. When that is over, whoever is still silent has
 //! the whole time once more. A node that a person has declared out of service needs no such care and does not count.
+//!
+//! People are told of that by the log, a gauge and an alert. There is no notice at each Service: thousands of Kubernetes
+//! Events at once would be the last thing that a control plane in trouble needs.
 
 mod node;
 mod table;

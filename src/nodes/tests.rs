@@ -17,9 +17,8 @@ fn a_silent_node_is_lost_after_two_and_a_half_renewals_and_back_with_the_next_on
     let mut fleet = Fleet::of(4);
     assert_eq!(fleet.pass(600), NOTHING);
     fleet.silence("n0");
-    let age = fleet.age("n0");
-    assert_eq!(fleet.pass_exactly(secs(25) - age - fleet::LOOK), NOTHING);
-    assert_eq!(fleet.pass_exactly(2 * fleet::LOOK), ["n0 is lost"]);
+    assert_eq!(fleet.pass_till_before("n0", 25), NOTHING);
+    assert_eq!(fleet.pass(1), ["n0 is lost"]);
     assert_eq!((fleet.nodes.lost(), fleet.nodes.held()), (1, 0));
     assert_eq!(fleet.pass(600), NOTHING);
     fleet.revive("n0");
@@ -33,8 +32,7 @@ fn who_asks_for_more_time_gets_it_and_who_asks_for_less_does_not() {
     for (asked, due) in [(None, 25), (Some(60), 60), (Some(1), 25)] {
         let mut fleet = Fleet::asking(asked.map(secs), 4, 40);
         fleet.silence("n1");
-        let age = fleet.age("n1");
-        assert_eq!(fleet.pass_exactly(secs(due) - age - secs(1)), NOTHING, "{asked:?}");
+        assert_eq!(fleet.pass_till_before("n1", due), NOTHING, "{asked:?}");
         assert_eq!(fleet.pass(2), ["n1 is lost"], "{asked:?}");
     }
     // A Lease that is renewed more often lets it.
@@ -153,12 +151,11 @@ fn the_time_in_which_we_were_cut_off_does_not_count() {
 fn a_watch_that_is_resumed_at_once_costs_no_more_than_its_gap() {
     let mut fleet = Fleet::of(4);
     fleet.silence("n0");
-    let age = fleet.age("n0");
     fleet.pass(10);
     fleet.nodes.hears_nothing(fleet.now);
     fleet.now += Duration::from_millis(40);
     fleet.nodes.hears_again(fleet.now);
-    assert_eq!(fleet.pass_exactly(secs(15) - age - fleet::LOOK), NOTHING);
+    assert_eq!(fleet.pass_till_before("n0", 25), NOTHING);
     assert_eq!(fleet.pass(1), ["n0 is lost"]);
 }
 
@@ -186,12 +183,11 @@ fn before_the_watch_is_live_nothing_is_judged() {
 fn a_list_that_shows_the_same_again_is_no_renewal() {
     let mut fleet = Fleet::of(4);
     fleet.silence("n0");
-    let age = fleet.age("n0");
     for _ in 0..4 {
         assert_eq!(fleet.pass(5), NOTHING);
         fleet.relist();
     }
-    assert_eq!(fleet.pass_exactly(secs(5) - age - fleet::LOOK), NOTHING);
+    assert_eq!(fleet.pass_till_before("n0", 25), NOTHING);
     assert_eq!(fleet.pass(1), ["n0 is lost"]);
     fleet.renew("n0");
     fleet.relist();

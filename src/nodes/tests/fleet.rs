@@ -10,8 +10,6 @@ use super::super::table::Nodes;
 use super::super::{LOOK_EVERY, Verdict};
 use crate::kinds::fixtures::decode;
 
-pub(super) const LOOK: Duration = LOOK_EVERY;
-
 pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -84,11 +82,6 @@ impl Fleet {
         self.kubelets.get_mut(name).unwrap()
     }
 
-    /// How long ago its Lease was heard of.
-    pub(super) fn age(&mut self, name: &str) -> Duration {
-        self.now - self.kubelet(name).heard
-    }
-
     pub(super) fn silence(&mut self, name: &str) {
         self.kubelet(name).is_live = false;
     }
@@ -107,7 +100,9 @@ impl Fleet {
 
     pub(super) fn revive_all(&mut self) {
         let names: Vec<_> = self.kubelets.keys().cloned().collect();
-        names.iter().for_each(|name| self.revive(name));
+        for name in &names {
+            self.revive(name);
+        }
     }
 
     /// It is there no more; nobody has said so.
@@ -148,11 +143,13 @@ impl Fleet {
 
     /// So many seconds pass. What the driver is told meanwhile.
     pub(super) fn pass(&mut self, secs: u64) -> Vec<String> {
-        self.pass_exactly(Duration::from_secs(secs))
+        self.go_on(Duration::from_secs(secs), true)
     }
 
-    pub(super) fn pass_exactly(&mut self, time: Duration) -> Vec<String> {
-        self.go_on(time, true)
+    /// Time passes until its Lease is almost as many seconds old: one look more, and it is.
+    pub(super) fn pass_till_before(&mut self, name: &str, secs: u64) -> Vec<String> {
+        let age = self.now.saturating_duration_since(self.kubelets[name].heard);
+        self.go_on(Duration::from_secs(secs).saturating_sub(age + LOOK_EVERY), true)
     }
 
     /// The same, and no renewal is heard of.
@@ -168,7 +165,9 @@ impl Fleet {
             let is_due = |kubelet: &Kubelet| kubelet.is_live && kubelet.renewed + period <= now;
             let due: Vec<_> =
                 self.kubelets.iter().filter(|(_, k)| is_due(k)).map(|(name, _)| name.clone()).collect();
-            due.iter().filter(|_| are_heard).for_each(|name| self.renew(name));
+            for name in due.iter().filter(|_| are_heard) {
+                self.renew(name);
+            }
             self.nodes.look(self.now);
         }
         self.nodes.verdicts().iter().map(words).collect()
