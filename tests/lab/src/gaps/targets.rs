@@ -76,3 +76,50 @@ pub fn targets(proxy: Proxy, summaries: &[Summary]) -> Vec<Target> {
     targets.push(Target::new("rounds that did not come about", broken, 0.0));
     targets
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::summary::compare;
+    use super::*;
+
+    fn summary(scenario: Scenario, failed: usize, reaction: f64) -> Summary {
+        let figures = Figures { failed, reaction: Some(reaction), ..Figures::default() };
+        Summary::of(scenario, vec![figures], Vec::new())
+    }
+
+    /// What is missed, by the first word of each.
+    fn missed(proxy: Proxy, summaries: &mut [Summary]) -> Vec<String> {
+        compare(summaries);
+        let missed = targets(proxy, summaries).into_iter().filter(|target| !target.met);
+        missed.map(|target| target.what.split(':').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn planned_moves_may_fail_as_many_connections_as_the_put_does_with_iptables_alone() {
+        let played = || [summary(Scenario::PutDelete, 2, 50.0), summary(Scenario::Drain, 2, 50.0)];
+        assert_eq!(missed(Proxy::Nftables, &mut played()), ["drain"]);
+        assert!(missed(Proxy::Iptables, &mut played()).is_empty());
+    }
+
+    #[test]
+    fn a_loss_is_to_take_little_more_than_the_put_and_a_replica_little_more_than_that() {
+        let played = |kill, replica| {
+            [
+                summary(Scenario::PutKill, 9, 100.0),
+                summary(Scenario::Kill, 9, kill),
+                summary(Scenario::KillReplica, 9, replica),
+            ]
+        };
+        assert!(missed(Proxy::Nftables, &mut played(119.0, 260.0)).is_empty());
+        // At the median, and not yet at p99.
+        assert_eq!(missed(Proxy::Nftables, &mut played(130.0, 270.0)), ["kill"]);
+        assert_eq!(missed(Proxy::Nftables, &mut played(100.0, 260.0)).len(), 3);
+    }
+
+    #[test]
+    fn two_leaders_and_rounds_that_did_not_come_about_are_never_right() {
+        let figures = Figures { two_ready: 1, forks: 1, foreign: 1, ..Figures::default() };
+        let mut played = [Summary::of(Scenario::Hang, vec![figures], vec!["no".into()])];
+        assert_eq!(missed(Proxy::Nftables, &mut played).len(), 4);
+    }
+}
