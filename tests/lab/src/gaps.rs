@@ -41,7 +41,7 @@ use crate::image::{self, Arch};
 pub use ask::Failure;
 pub use client::{Attempt, Client, Manner};
 pub use figures::Figures;
-pub use place::{Mover, Place, Stage};
+pub use place::{Mover, Place, Setting, Stage};
 pub use recorder::{Endpoint, History, PodFact, PodState, Recorder, Revision};
 pub use round::Round;
 pub use scenario::Scenario;
@@ -64,6 +64,9 @@ pub struct Arguments {
     /// How kube-proxy turns the addresses of Services
     #[arg(long, value_enum, default_value_t)]
     pub proxy: Proxy,
+    /// Let the controller watch nodes (the component deploy/nodes), as it does not by default
+    #[arg(long)]
+    pub watch_nodes: bool,
     /// Only these scenarios; all if none is named
     #[arg(long, value_enum, value_name = "NAME", num_args = 1..)]
     pub only: Vec<Scenario>,
@@ -94,6 +97,7 @@ pub async fn run(arguments: &Arguments, stop: &mut UnboundedReceiver<()>) -> Res
         // Not after hours.
         fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
     }
+    let Arguments { proxy, watch_nodes, .. } = *arguments;
     let load_before = load();
     let folder = Directory::create()?;
     let image = match arguments.image.clone() {
@@ -102,7 +106,7 @@ pub async fn run(arguments: &Arguments, stop: &mut UnboundedReceiver<()>) -> Res
     };
     let mut played = BTreeMap::new();
     let place = tokio::select! {
-        place = Place::start(arguments.proxy, image) => place?,
+        place = Place::start(Setting { proxy, image, watch_nodes }) => place?,
         _ = stop.recv() => bail!("told to stop before there was a cluster"),
     };
     tokio::select! {
@@ -114,14 +118,15 @@ pub async fn run(arguments: &Arguments, stop: &mut UnboundedReceiver<()>) -> Res
     let summary = |(scenario, Played { figures, broken })| Summary::of(scenario, figures, broken);
     let mut summaries: Vec<Summary> = played.into_iter().map(summary).collect();
     compare(&mut summaries);
-    let targets = targets(arguments.proxy, &summaries);
+    let targets = targets(proxy, watch_nodes, &summaries);
     let machine = format!("{}, load {load_before} before and {} after", size(), load());
-    println!("kube-proxy: {}; {machine}\n", arguments.proxy.name());
+    println!("kube-proxy: {}; {machine}\n", proxy.name());
     println!("{}\n{}", table::table(&summaries), table::verdicts(&targets));
     if let Some(file) = &arguments.json {
         let content = json!({
             "machine": machine,
-            "proxy": arguments.proxy.name(),
+            "proxy": proxy.name(),
+            "watch_nodes": watch_nodes,
             "scenarios": summaries,
             "targets": targets,
         });

@@ -33,6 +33,8 @@ pub struct Figures {
     pub controller: Option<f64>,
     /// From that to the last new connection that failed or was answered by who led before.
     pub propagation: Option<f64>,
+    /// From the fault to the slice, by whatever means the controller has learnt of it.
+    pub moved: Option<f64>,
     /// From when the API server told of the fault to that same connection: what can be compared with a client's PUT.
     pub reaction: Option<f64>,
     /// Whether another slice had changed within kube-proxy's `minSyncPeriod` before this one led elsewhere.
@@ -107,6 +109,7 @@ impl Figures {
             detection: between(Some(round.at), told),
             controller: between(told, moved),
             propagation: between(moved, reached),
+            moved: between(Some(round.at), moved),
             reaction: between(told, reached),
             behind: moved.is_some_and(|moved| is_behind(round, moved)),
             late: count(|verdict| verdict == Verdict::Late),

@@ -24,6 +24,8 @@ pub(super) const LEADER_SERVICE: &str = "bare-leader";
 /// Writes the slice of a Service that the controller does not know.
 pub(super) struct Hand {
     shop: Namespace,
+    /// Of its own, so that a connection is there when it is needed, and no other request is on it.
+    write: Api<EndpointSlice>,
 }
 
 /// A hand that waits for the leader's loss; its drop ends it.
@@ -49,7 +51,8 @@ impl Hand {
             },
         });
         shop.apply(&service.to_string()).await?;
-        let hand = Self { shop: shop.clone() };
+        let client = shop.connection().client().await?;
+        let hand = Self { shop: shop.clone(), write: Api::namespaced(client, shop.name()) };
         let slice = serde_json::from_value(json!({
             "metadata": { "name": LEADER_SERVICE, "labels": { SERVICE_NAME: LEADER_SERVICE } },
             "addressType": "IPv4",
@@ -60,30 +63,24 @@ impl Hand {
                 { "name": "datagrams", "port": LINES, "protocol": "UDP" },
             ],
         }))?;
-        hand.api().create(&PostParams::default(), &slice).await?;
+        hand.write.create(&PostParams::default(), &slice).await?;
         Ok(hand)
-    }
-
-    fn api(&self) -> Api<EndpointSlice> {
-        self.shop.api()
     }
 
     /// Makes one of these pods the leader, unless one of them is.
     pub(super) async fn point_to_one_of(&self, pods: &[Pod]) -> Result<()> {
-        let slice = self.api().get(LEADER_SERVICE).await?;
+        let slice = self.write.get(LEADER_SERVICE).await?;
         let led_by = |pod: &Pod| leader(&slice) == pod.uid();
         if pods.iter().any(led_by) {
             return Ok(());
         }
         let pod = pods.first().context("there are pods")?;
-        self.api().replace(LEADER_SERVICE, &PostParams::default(), &pointing_to(slice, pod)?).await?;
+        self.write.replace(LEADER_SERVICE, &PostParams::default(), &pointing_to(slice, pod)?).await?;
         Ok(())
     }
 
     /// Waits for the loss of a leader, to make another pod the leader then.
     pub(super) async fn wait_for_loss(&self, of: &Pod, successor: &Pod) -> Result<Waiting> {
-        let api = self.api();
-        let prepared = pointing_to(api.get(LEADER_SERVICE).await?, successor)?;
         let uid = of.uid();
         let (lost, mut losses) = mpsc::unbounded_channel();
         let mut watch = JoinSet::new();
@@ -100,6 +97,8 @@ impl Hand {
                 let _ = lost.send(());
             }
         }));
+        let api = self.write.clone();
+        let prepared = pointing_to(api.get(LEADER_SERVICE).await?, successor)?;
         let write = task::spawn(async move {
             losses.recv().await.context("the watch goes on")?;
             api.replace(LEADER_SERVICE, &PostParams::default(), &prepared).await?;

@@ -11,7 +11,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{task, time};
 
 use super::hand::{self, Hand};
@@ -20,7 +20,7 @@ use crate::cluster::{
     Cluster, Manners, Network, Options, Proxy, WEB, deploy_web_with, node_is_ready, pod_is_ready, ready_pods,
 };
 use crate::lab::Namespace;
-use crate::manifests::apply_yaml;
+use crate::manifests::{apply_yaml, documents};
 use crate::slices::until_object;
 use crate::within;
 
@@ -33,6 +33,14 @@ const DEPLOY: [&str; 7] = [
     include_str!("../../../../deploy/base/lease.yaml"),
     include_str!("../../../../deploy/base/poddisruptionbudget.yaml"),
     include_str!("../../../../deploy/base/deployment.yaml"),
+];
+
+/// What the component `deploy/nodes` adds to it.
+const NODES: [&str; 4] = [
+    include_str!("../../../../deploy/nodes/clusterrole.yaml"),
+    include_str!("../../../../deploy/nodes/clusterrolebinding.yaml"),
+    include_str!("../../../../deploy/nodes/role.yaml"),
+    include_str!("../../../../deploy/nodes/rolebinding.yaml"),
 ];
 
 /// The controller's pods.
@@ -88,6 +96,17 @@ impl Mover {
     }
 }
 
+/// What kind of place it is to be.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The mode of kube-proxy.
+    pub proxy: Proxy,
+    /// The archive of the controller's image, under the name in `deploy/base/deployment.yaml`.
+    pub image: PathBuf,
+    /// Whether the controller watches nodes, as with the component `deploy/nodes`.
+    pub watch_nodes: bool,
+}
+
 /// A cluster in which rounds can be played.
 pub struct Place {
     pub(super) shop: Namespace,
@@ -132,12 +151,22 @@ impl Stage {
 }
 
 impl Place {
-    /// Starts one; the archive is that of the controller's image, under the name in `deploy/base/deployment.yaml`.
-    pub async fn start(proxy: Proxy, image: PathBuf) -> Result<Self> {
+    /// Starts one.
+    pub async fn start(setting: Setting) -> Result<Self> {
+        let Setting { proxy, image, watch_nodes } = setting;
         let cluster = Cluster::start(Options { proxy, images: vec![image], ..Options::default() }).await?;
         let admin = cluster.admin().await?;
-        for manifest in DEPLOY {
-            apply_yaml(&admin, manifest, None).await?;
+        let rights = if watch_nodes { &NODES[..] } else { &[] };
+        for manifest in rights.iter().chain(&DEPLOY) {
+            for mut object in documents(manifest)? {
+                if watch_nodes && object["kind"] == "Deployment" {
+                    let arguments = object.pointer_mut("/spec/template/spec/containers/0/args");
+                    let arguments = arguments.and_then(Value::as_array_mut).context("it has arguments")?;
+                    arguments.push(json!("--watch-nodes"));
+                }
+                // JSON is YAML.
+                apply_yaml(&admin, &object.to_string(), None).await?;
+            }
         }
         let system = Namespace::of_cluster(admin, "zen-lead-system");
         ready_pods(&system, CONTROLLERS, REPLICAS).await?;

@@ -13,6 +13,12 @@ const REPLICA_MS_MOST: f64 = 150.0;
 /// From a loss that the API server tells just after its return to the slice.
 const RETURN_MS_MOST: f64 = 1_000.0;
 
+/// One node of three: two are more than may look dead at once, and hold.
+const NODE_LOSSES: [Scenario; 2] = [Scenario::NodeFrozen, Scenario::NodeCut];
+
+/// The controller's patience with a node's Lease, 25 s with kubelet's defaults, and 1.5 s.
+const NODE_MS_MOST: f64 = 26_500.0;
+
 /// A figure beside what it may be at most.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Target {
@@ -34,7 +40,7 @@ impl Target {
 
 /// All that can be told from these scenarios.
 #[must_use]
-pub fn targets(proxy: Proxy, summaries: &[Summary]) -> Vec<Target> {
+pub fn targets(proxy: Proxy, watch_nodes: bool, summaries: &[Summary]) -> Vec<Target> {
     let find = |scenario| summaries.iter().find(|one| one.scenario == scenario);
     let mut targets = Vec::new();
     for planned in summaries.iter().filter(|one| one.scenario.is_planned() && one.scenario.limit().is_some())
@@ -64,6 +70,12 @@ pub fn targets(proxy: Proxy, summaries: &[Summary]) -> Vec<Target> {
             targets.push(Target::new(what, controller.max, RETURN_MS_MOST));
         }
     }
+    let nodes = summaries.iter().filter(|one| watch_nodes && NODE_LOSSES.contains(&one.scenario));
+    for summary in nodes {
+        let moved = Spread::of(summary.figures.iter().filter_map(|figures| figures.moved));
+        let what = format!("{}: from the fault to the slice in ms, max", summary.scenario.name());
+        targets.extend(moved.map(|moved| Target::new(what, moved.max, NODE_MS_MOST)));
+    }
     // These two tell of all rounds up to theirs.
     let known = |value: fn(&Figures) -> usize| {
         count(summaries.iter().flat_map(|one| &one.figures).map(value).max().unwrap_or(0))
@@ -75,4 +87,66 @@ pub fn targets(proxy: Proxy, summaries: &[Summary]) -> Vec<Target> {
     let broken = count(summaries.iter().map(|one| one.broken.len()).sum());
     targets.push(Target::new("rounds that did not come about", broken, 0.0));
     targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::summary::compare;
+    use super::*;
+
+    fn summary(scenario: Scenario, failed: usize, reaction: f64) -> Summary {
+        let figures = Figures { failed, reaction: Some(reaction), ..Figures::default() };
+        Summary::of(scenario, vec![figures], Vec::new())
+    }
+
+    /// What is missed, by the first word of each.
+    fn missed(proxy: Proxy, summaries: &mut [Summary]) -> Vec<String> {
+        compare(summaries);
+        let missed = targets(proxy, true, summaries).into_iter().filter(|target| !target.met);
+        missed.map(|target| target.what.split(':').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn planned_moves_may_fail_as_many_connections_as_the_put_does_with_iptables_alone() {
+        let played = || [summary(Scenario::PutDelete, 2, 50.0), summary(Scenario::Drain, 2, 50.0)];
+        assert_eq!(missed(Proxy::Nftables, &mut played()), ["drain"]);
+        assert!(missed(Proxy::Iptables, &mut played()).is_empty());
+    }
+
+    #[test]
+    fn a_loss_is_to_take_little_more_than_the_put_and_a_replica_little_more_than_that() {
+        let played = |kill, replica| {
+            [
+                summary(Scenario::PutKill, 9, 100.0),
+                summary(Scenario::Kill, 9, kill),
+                summary(Scenario::KillReplica, 9, replica),
+            ]
+        };
+        assert!(missed(Proxy::Nftables, &mut played(119.0, 260.0)).is_empty());
+        // At the median, and not yet at p99.
+        assert_eq!(missed(Proxy::Nftables, &mut played(130.0, 270.0)), ["kill"]);
+        assert_eq!(missed(Proxy::Nftables, &mut played(100.0, 260.0)).len(), 3);
+    }
+
+    #[test]
+    fn the_loss_of_a_node_is_to_be_acted_on_when_patience_is_over() {
+        let moved = |scenario, ms| {
+            let figures = Figures { moved: Some(ms), ..Figures::default() };
+            Summary::of(scenario, vec![figures], Vec::new())
+        };
+        let mut played = [
+            moved(Scenario::NodeFrozen, 26_000.0),
+            moved(Scenario::NodeCut, 27_000.0),
+            moved(Scenario::TwoNodes, 50_000.0),
+        ];
+        assert_eq!(missed(Proxy::Nftables, &mut played), ["node-cut"]);
+        assert!(targets(Proxy::Nftables, false, &played).iter().all(|target| target.met));
+    }
+
+    #[test]
+    fn two_leaders_and_rounds_that_did_not_come_about_are_never_right() {
+        let figures = Figures { two_ready: 1, forks: 1, foreign: 1, ..Figures::default() };
+        let mut played = [Summary::of(Scenario::Hang, vec![figures], vec!["no".into()])];
+        assert_eq!(missed(Proxy::Nftables, &mut played).len(), 4);
+    }
 }
