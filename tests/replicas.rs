@@ -247,10 +247,10 @@ async fn a_rolling_update_amid_failovers_leaves_no_gap_and_tells_all_of_it_once(
     };
     let losses = async {
         let mut losses = 0;
-        let mut last = false;
+        let mut is_last = false;
         // And once more after the update.
-        while !last {
-            last = *is_done.borrow();
+        while !is_last {
+            is_last = *is_done.borrow();
             let (lost, next) = (&pods[losses % 2], &pods[(losses + 1) % 2]);
             lost.unready().await?;
             stage.until_led("orders", next).await?;

@@ -117,7 +117,7 @@ async fn a_second_release_in_a_namespace_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Of the answers' headers, one says which FlowSchema the request came under.
+/// Of the answers' headers, one says which `FlowSchema` the request came under.
 #[tokio::test(flavor = "multi_thread")]
 async fn failovers_do_not_queue_with_other_accounts_if_so_wished_and_notices_do() -> Result<()> {
     let ns = restricted("flow").await?;

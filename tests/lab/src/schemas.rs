@@ -112,7 +112,6 @@ impl Schemas {
             return self.fits(value, named, path);
         }
         match (value, shape) {
-            (Value::Null, _) => Ok(()),
             (Value::Array(values), Shape { list: Some(elements), .. }) => {
                 for (index, value) in values.iter().enumerate() {
                     self.fits(value, &elements.element_type, &format!("{path}[{index}]"))?;
@@ -128,7 +127,8 @@ impl Schemas {
                 }
                 Ok(())
             }
-            (Value::String(_), Shape { scalar: Some(Scalar::String | Scalar::Untyped), .. })
+            (Value::Null, _)
+            | (Value::String(_), Shape { scalar: Some(Scalar::String | Scalar::Untyped), .. })
             | (Value::Number(_), Shape { scalar: Some(Scalar::Numeric | Scalar::Untyped), .. })
             | (Value::Bool(_), Shape { scalar: Some(Scalar::Boolean | Scalar::Untyped), .. }) => Ok(()),
             _ => bail!("{path}: {value} is not of its type"),
