@@ -15,6 +15,7 @@ mod faults;
 mod figures;
 mod follow;
 mod hand;
+mod install;
 mod place;
 mod recorder;
 mod round;

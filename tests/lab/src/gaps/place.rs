@@ -11,43 +11,18 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{task, time};
 
 use super::hand::{self, Hand};
+use super::install::{CONTROLLERS, REPLICAS, install};
 use super::recorder::Recorder;
 use crate::cluster::{
     Cluster, Manners, Network, Options, Proxy, WEB, deploy_web_with, node_is_ready, pod_is_ready, ready_pods,
 };
 use crate::lab::Namespace;
-use crate::manifests::{apply_yaml, documents};
 use crate::slices::until_object;
 use crate::within;
-
-/// What `kubectl apply -k deploy` applies.
-const DEPLOY: [&str; 7] = [
-    include_str!("../../../../deploy/base/namespace.yaml"),
-    include_str!("../../../../deploy/base/serviceaccount.yaml"),
-    include_str!("../../../../deploy/clusterrole.yaml"),
-    include_str!("../../../../deploy/clusterrolebinding.yaml"),
-    include_str!("../../../../deploy/base/lease.yaml"),
-    include_str!("../../../../deploy/base/poddisruptionbudget.yaml"),
-    include_str!("../../../../deploy/base/deployment.yaml"),
-];
-
-/// What the component `deploy/nodes` adds to it.
-const NODES: [&str; 4] = [
-    include_str!("../../../../deploy/nodes/clusterrole.yaml"),
-    include_str!("../../../../deploy/nodes/clusterrolebinding.yaml"),
-    include_str!("../../../../deploy/nodes/role.yaml"),
-    include_str!("../../../../deploy/nodes/rolebinding.yaml"),
-];
-
-/// The controller's pods.
-const CONTROLLERS: &str = "app.kubernetes.io/component=controller";
-
-/// As many as the Deployment that is shipped has.
-const REPLICAS: usize = 2;
 
 /// A leader and two to follow, one on each node.
 const PODS: usize = 3;
@@ -156,20 +131,7 @@ impl Place {
         let Setting { proxy, image, watch_nodes } = setting;
         let cluster = Cluster::start(Options { proxy, images: vec![image], ..Options::default() }).await?;
         let admin = cluster.admin().await?;
-        let rights = if watch_nodes { &NODES[..] } else { &[] };
-        for manifest in rights.iter().chain(&DEPLOY) {
-            for mut object in documents(manifest)? {
-                if watch_nodes && object["kind"] == "Deployment" {
-                    let arguments = object.pointer_mut("/spec/template/spec/containers/0/args");
-                    let arguments = arguments.and_then(Value::as_array_mut).context("it has arguments")?;
-                    arguments.push(json!("--watch-nodes"));
-                }
-                // JSON is YAML.
-                apply_yaml(&admin, &object.to_string(), None).await?;
-            }
-        }
-        let system = Namespace::of_cluster(admin, "zen-lead-system");
-        ready_pods(&system, CONTROLLERS, REPLICAS).await?;
+        let system = install(admin, watch_nodes).await?;
         let shop = cluster.namespace("shop").await?;
         shop.apply(&seats()).await?;
         let manners = Manners { answer: "metadata.uid", start: START, linger: LINGER };
