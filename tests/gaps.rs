@@ -20,7 +20,8 @@ async fn planned_moves_fail_no_connection_and_nothing_ever_leads_two_ways() -> R
     let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
     let made: PathBuf = image.clone();
     task::spawn_blocking(move || archive(program, &[], image::NAME, &made)).await??;
-    let place = Place::start(Setting { proxy: Proxy::Nftables, image, watch_nodes: false }).await?;
+    let place =
+        Place::start(Setting { proxy: Proxy::Nftables, image, watch_nodes: false, headless: false }).await?;
     // Those that take a minute or more are for `cargo lab gaps`.
     for scenario in Scenario::all().iter().filter(|scenario| !scenario.is_long()) {
         let round = Round::play(&place, *scenario).await.with_context(|| scenario.name())?;

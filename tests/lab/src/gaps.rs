@@ -68,6 +68,10 @@ pub struct Arguments {
     /// Let the controller watch nodes (the component deploy/nodes), as it does not by default
     #[arg(long)]
     pub watch_nodes: bool,
+    /// Give the Services that opt in no address of their own: kube-proxy then takes no notice of their slices, which
+    /// Kubernetes writes for the same losses and at the same time as the controller writes its own
+    #[arg(long)]
+    pub headless: bool,
     /// Only these scenarios; all if none is named
     #[arg(long, value_enum, value_name = "NAME", num_args = 1..)]
     pub only: Vec<Scenario>,
@@ -98,7 +102,7 @@ pub async fn run(arguments: &Arguments, stop: &mut UnboundedReceiver<()>) -> Res
         // Not after hours.
         fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let Arguments { proxy, watch_nodes, .. } = *arguments;
+    let Arguments { proxy, watch_nodes, headless, .. } = *arguments;
     let load_before = load();
     let folder = Directory::create()?;
     let image = match arguments.image.clone() {
@@ -107,7 +111,7 @@ pub async fn run(arguments: &Arguments, stop: &mut UnboundedReceiver<()>) -> Res
     };
     let mut played = BTreeMap::new();
     let place = tokio::select! {
-        place = Place::start(Setting { proxy, image, watch_nodes }) => place?,
+        place = Place::start(Setting { proxy, image, watch_nodes, headless }) => place?,
         _ = stop.recv() => bail!("told to stop before there was a cluster"),
     };
     tokio::select! {
@@ -128,6 +132,7 @@ pub async fn run(arguments: &Arguments, stop: &mut UnboundedReceiver<()>) -> Res
             "machine": machine,
             "proxy": proxy.name(),
             "watch_nodes": watch_nodes,
+            "headless": headless,
             "scenarios": summaries,
             "targets": targets,
         });

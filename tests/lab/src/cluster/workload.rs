@@ -19,7 +19,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The port on which [`WEB`] answers each line with its pod's name.
 pub const LINES: u16 = 8081;
 
-/// How the pods of [`WEB`] behave.
+/// How the pods of [`WEB`] behave, and what the Service in front of them is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manners {
     /// The field of the pod that they answer with.
@@ -28,11 +28,14 @@ pub struct Manners {
     pub start: Duration,
     /// How long they serve on after SIGTERM.
     pub linger: Duration,
+    /// Whether that Service is headless: it has no address, and kube-proxy takes no notice of its slice.
+    pub headless: bool,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { answer: "metadata.name", start: Duration::ZERO, linger: Duration::from_millis(500) }
+        let linger = Duration::from_millis(500);
+        Self { answer: "metadata.name", start: Duration::ZERO, linger, headless: false }
     }
 }
 
@@ -94,6 +97,7 @@ pub async fn deploy_web_with(
         "metadata": { "name": name },
         "spec": {
             "selector": labels,
+            "clusterIP": manners.headless.then_some("None"),
             "ports": [
                 { "name": "http", "port": 80, "targetPort": 8080 },
                 { "name": "lines", "port": LINES },

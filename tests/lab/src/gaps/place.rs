@@ -80,6 +80,8 @@ pub struct Setting {
     pub image: PathBuf,
     /// Whether the controller watches nodes, as with the component `deploy/nodes`.
     pub watch_nodes: bool,
+    /// Whether the Services in front of the pods have no address of their own.
+    pub headless: bool,
 }
 
 /// A cluster in which rounds can be played.
@@ -128,13 +130,13 @@ impl Stage {
 impl Place {
     /// Starts one.
     pub async fn start(setting: Setting) -> Result<Self> {
-        let Setting { proxy, image, watch_nodes } = setting;
+        let Setting { proxy, image, watch_nodes, headless } = setting;
         let cluster = Cluster::start(Options { proxy, images: vec![image], ..Options::default() }).await?;
         let admin = cluster.admin().await?;
         let system = install(admin, watch_nodes).await?;
         let shop = cluster.namespace("shop").await?;
         shop.apply(&seats()).await?;
-        let manners = Manners { answer: "metadata.uid", start: START, linger: LINGER };
+        let manners = Manners { answer: "metadata.uid", start: START, linger: LINGER, headless };
         for mover in [Mover::Controller, Mover::Hand] {
             deploy_web_with(&shop, mover.source(), PODS, manners).await?;
         }
