@@ -83,7 +83,7 @@ pub(super) fn told(notices: &[Told]) -> Vec<Change> {
         match &*told.reason {
             "LeaderDraining" => open.draining = Some(told.at),
             "LeaderLost" => open.lost = Some(told),
-            "LeaderElected" | "LeaderChanged" | "LeaderRecovered" => {
+            "LeaderElected" | "LeaderChanged" | "LeaderRecovered" | "SwitchoverCompleted" => {
                 changes.push(std::mem::take(&mut open).closed_by(told));
             }
             "BudgetExceeded" => {

@@ -17,7 +17,10 @@ pub(super) fn completions(shell: Shell, out: &mut Output) -> Result<(), Error> {
     // By way of memory, for the generator panics if it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut config::command(), NAME, &mut script);
-    out.write_all(&script)?;
+    let script = String::from_utf8_lossy(&script);
+    // clap_complete 4.6 takes the hyphen of our name for a space in one half of its script for bash.
+    let script = script.replace("zen__subcmd__lead", "zen__lead");
+    out.write_all(script.as_bytes())?;
     Ok(out.flush()?)
 }
 

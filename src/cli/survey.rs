@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::{join_all, try_join};
+use futures::future::join_all;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use machine::{Timestamp, Version};
@@ -70,7 +70,9 @@ impl Survey {
         let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={CONTROLLER}"));
         let services = cluster.list::<ServiceLite>(namespace, ListParams::default());
         let slices = cluster.list::<SliceLite>(namespace, ours);
-        let (services, slices) = try_join(services, slices).await?;
+        let notices = notices(cluster, namespace, name);
+        let (services, slices, notices) = futures::join!(services, slices, notices);
+        let (services, slices) = (services?, slices?);
         let mut survey = Self::from(Facts {
             services: services.items.into_iter().map(|service| (key(&service), service)).collect(),
             slices: slices.items.into_iter().map(|slice| (key(&slice), slice)).collect(),
@@ -86,8 +88,7 @@ impl Survey {
             spaces.insert(space.clone(), which);
         }
         let pods = join_all(spaces.iter().map(|(space, which)| cluster.list(Some(space), which.clone())));
-        let (pods, notices) = futures::join!(pods, notices(cluster, namespace, name));
-        for (space, pods) in spaces.keys().zip(pods) {
+        for (space, pods) in spaces.keys().zip(pods.await) {
             survey.add_pods(space, pods)?;
         }
         match notices {

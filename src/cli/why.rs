@@ -208,12 +208,13 @@ fn verdict(look: &Look, election: &Election, pod: &Pod, chance: Chance) -> (Verd
 
 /// Why a leader that may stay does.
 fn stays(look: &Look, election: &Election, leader: &Pod) -> String {
-    let best = election.candidates().first().map(|best| best.member.pod.clone());
-    let is_best = best.as_ref().is_none_or(|best| best == leader);
-    match (is_best, look.settings.policy.failback) {
-        (true, _) => "fit, and first by rank".into(),
-        (false, Failback::Never) => "fit: a better-ranked pod does not take over (failback: never)".into(),
-        (false, Failback::After(wait)) => {
+    let candidates = election.candidates();
+    let best = candidates.first().filter(|best| best.chance == Chance::Eligible).map(|best| &best.member.pod);
+    match (best, look.settings.policy.failback) {
+        (None, _) => "fit, and nobody else can lead now".into(),
+        (Some(best), _) if best == leader => "fit, and first by rank".into(),
+        (Some(_), Failback::Never) => "fit: a better-ranked pod does not take over (failback: never)".into(),
+        (Some(_), Failback::After(wait)) => {
             format!("fit: a better-ranked pod takes over once it was eligible for {}", span(wait))
         }
     }
