@@ -1,8 +1,9 @@
 //! `zen-lead switchover`.
 
 use anyhow::Result;
+use tokio::task::spawn_blocking;
 
-use crate::program::zen_lead;
+use crate::program::{run, zen_lead};
 use crate::support::{Stage, leaders};
 
 const SWITCHOVER: &str = "zen-lead.io/switchover-to";
@@ -67,6 +68,29 @@ async fn what_cannot_come_about_is_not_asked_for() -> Result<()> {
     let annotations = source.get().await?.metadata.annotations.unwrap_or_default();
     assert!(annotations[SWITCHOVER].starts_with("orders-7/"), "{annotations:?}");
     stage.end().await
+}
+
+/// Each reads, finds no request, and writes: neither may overwrite the other's unseen.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_requests_at_once_one_is_refused() -> Result<()> {
+    let mut stage = Stage::new("twice").await?;
+    let (source, _) = stage.led("orders", 3).await?;
+    // So that nothing comes of them.
+    stage.controller.stop()?;
+    let kubeconfig = stage.ns.kubeconfig_admin()?;
+    for round in 0..8 {
+        let ask = |to: &'static str| {
+            let kubeconfig = kubeconfig.clone();
+            spawn_blocking(move || run(&kubeconfig, &["switchover", "orders", "--to", to]))
+        };
+        let (one, two) = tokio::try_join!(ask("orders-1"), ask("orders-2"))?;
+        let (one, two) = (one?, two?);
+        let (placed, refused) = if one.code == Some(0) { (one, two) } else { (two, one) };
+        assert_eq!((placed.code, refused.code), (Some(0), Some(1)), "round {round}: {placed:?} {refused:?}");
+        assert!(refused.complained.contains("is asked for already"), "round {round}: {refused:?}");
+        source.annotate(SWITCHOVER, None).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
