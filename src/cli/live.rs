@@ -266,3 +266,35 @@ impl<V> Objects<V> {
         self.version = self.version.max(Some(crate::kinds::version(object.meta()).0));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, version: u64) -> ServiceLite {
+        let metadata =
+            serde_json::json!({ "namespace": "shop", "name": name, "resourceVersion": version.to_string() });
+        serde_json::from_value(serde_json::json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn a_list_replaces_what_was_known_and_changes_add_to_it() {
+        let mut objects = Objects::default();
+        let names = |objects: &Objects<ServiceLite>| -> Vec<String> {
+            objects.known.keys().map(|(_, name)| name.clone()).collect()
+        };
+        let mut tell = |change| {
+            objects.apply(change, Some);
+            (names(&objects), objects.version)
+        };
+        tell(Change::Relisting);
+        assert_eq!(tell(Change::Page(vec![service("a", 1), service("b", 2)])), (vec![], None), "half a list");
+        assert_eq!(tell(Change::Listed { version: 5, restored: false }).0, ["a", "b"]);
+        assert_eq!(tell(Change::Deleted(service("a", 6))), (vec!["b".into()], Some(6)));
+        assert_eq!(tell(Change::Applied(service("c", 7))).0, ["b", "c"]);
+        assert_eq!(tell(Change::Bookmark(9)).1, Some(9));
+        tell(Change::Relisting);
+        tell(Change::Page(vec![service("c", 7)]));
+        assert_eq!(tell(Change::Listed { version: 10, restored: false }), (vec!["c".into()], Some(10)));
+    }
+}

@@ -53,6 +53,10 @@ async fn a_name_in_several_namespaces_is_no_name() -> Result<()> {
     only.port("http", 80, 80).create().await?;
     let refusal = zen_lead(&one, &["status", "twins", "-A"])?.refusal(&one);
     assert_eq!(refusal, format!("twins is in several namespaces: NS, {}; name one with -n", two.name()));
+    // As the Go program made them: with the annotations of their source.
+    let copied = one.service("copied").annotation("zen-lead.io/enabled", "true");
+    copied.label("zen-lead.io/source-service", "only").port("http", 80, 80).create().await?;
+    assert_eq!(zen_lead(&one, &["status", "-o", "name"])?.told(&one), "service/only\nservice/twins");
     assert_eq!(zen_lead(&two, &["pause", "only", "-A"])?.told(&one), "NS/only paused");
     let nowhere = zen_lead(&one, &["status", "nobody-has-this", "-A"])?.refusal(&one);
     assert_eq!(nowhere, "there is no Service nobody-has-this in any namespace");
