@@ -8,6 +8,8 @@
 mod cleanup;
 mod go;
 mod log;
+mod operate;
+mod plugin;
 mod replay;
 mod run;
 mod values;
@@ -19,6 +21,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use cleanup::CleanupArgs;
 pub use log::LogFormat;
+pub use operate::{
+    ClusterArgs, Format, HistoryArgs, LogArgs, Operate, PauseArgs, StatusArgs, SwitchoverArgs, WhichArgs,
+    WhyArgs,
+};
+pub use plugin::PLUGIN;
 pub use replay::ReplayArgs;
 pub use run::RunArgs;
 pub use values::{BindAddress, Instance, MetricsDetail};
@@ -81,6 +88,14 @@ pub enum Command {
     /// Remove everything that an installation of the controller made
     #[command(after_help = CLEANUP_HELP)]
     Cleanup(CleanupArgs),
+    /// What people ask for, as `kubectl zen-lead` or by itself.
+    #[command(flatten)]
+    Operate(Operate),
+}
+
+/// The whole command line, for whoever describes it.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Reads the process's command line; prints usage and exits with 2 if it is wrong.
@@ -91,10 +106,14 @@ pub fn parse() -> Cli {
 
 /// Reads a command line, the program's name first, with what the Go program accepted on top.
 pub fn parse_from(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Cli, clap::Error> {
-    let arguments = arguments.into_iter().map(Into::into).collect();
-    let (arguments, ignored) = go::without_ignored_flags(go::with_double_dashes(arguments));
-    let matches =
-        without_empty_variables(Cli::command()).try_get_matches_from(go::with_subcommand(arguments))?;
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let (command, arguments, ignored) = if plugin::is_meant(&arguments) {
+        (plugin::command(Cli::command()), plugin::with_help(arguments), Vec::new())
+    } else {
+        let (arguments, ignored) = go::without_ignored_flags(go::with_double_dashes(arguments));
+        (Cli::command(), go::with_subcommand(arguments), ignored)
+    };
+    let matches = without_empty_variables(command).try_get_matches_from(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     if let Command::Run(run) = &mut cli.command {
         run.ignored = ignored;

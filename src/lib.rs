@@ -9,6 +9,7 @@
 pub mod annotations;
 mod apply;
 pub mod cleanup;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let args = match command {
         Command::Run(args) => args,
         Command::Replay(args) => return zen_lead::replay::run(&args.task()),
+        Command::Operate(command) => return block_on(zen_lead::cli::main(&command)),
         Command::Cleanup(args) => return block_on(zen_lead::cleanup::main(&args.task())),
     };
     log_to_stderr(&args);

@@ -3,6 +3,7 @@
 //! They are created one by one. kube's own recorder folds them by reason and ignores the note, so that the
 //! second of two losses would still tell of the first.
 
+mod told;
 mod words;
 
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use machine::{Cause, Epoch, Micros, Phase, Pod, Timestamp};
 
+pub use told::Told;
 pub use words::{Severity, Words, cause_words, words};
 
 use crate::annotations::{Invalid, cut};

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ServicePort;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use machine::{Departure, Event, Member, Pod, Reach, Timestamp, Version};
 
@@ -184,6 +185,12 @@ impl PodRow {
     #[must_use]
     pub fn reach(&self, view: &View, family: Family) -> Reach {
         reach::reach(self, view, family)
+    }
+
+    /// The first of the Service's ports that does not resolve on it.
+    #[must_use]
+    pub(crate) fn unresolved<'a>(&self, view: &'a View) -> Option<&'a ServicePort> {
+        reach::unresolved(self, view)
     }
 
     /// A digest of its revision label; 0 if it has none.

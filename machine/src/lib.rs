@@ -119,6 +119,7 @@
 //!
 //! `tests/model` explores this exhaustively for a few replicas, pods and faults, without any Lease.
 
+mod candidates;
 mod effect;
 mod event;
 mod facts;
@@ -138,6 +139,7 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 use statig::blocking::{IntoStateMachineExt as _, StateMachine};
 
+pub use candidates::{Bar, Candidate, Chance};
 pub use effect::{Cause, Effect, Mirror, Notice, OrderId, Reason, Scope, Step, Transition};
 pub use event::{Departure, Event, Obstruction, Outcome, Standing};
 pub use member::{Endpoint, Member, Pod, Reach, Version};
@@ -253,6 +255,18 @@ impl Election {
     #[must_use]
     pub fn eligible(&self) -> usize {
         self.facts.eligible(self.now)
+    }
+
+    /// All members: first those that can be chosen, then those that will be, then the others, each by rank.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<Candidate<'_>> {
+        self.facts.candidates(self.now)
+    }
+
+    /// Who would follow if the leader, or whoever is to lead, were lost now.
+    #[must_use]
+    pub fn successor(&self) -> Option<&Pod> {
+        self.facts.successor(self.state().pod(), self.now)
     }
 
     /// Whether no choices are made, because a person asked for that.

@@ -290,3 +290,16 @@ fn a_wrong_variable_is_refused_by_name() {
     let seen = run_with(&[("ZEN_LEAD_MAX_WRITES_IN_FLIGHT", "many")]);
     assert!(seen.contains("invalid value 'many'") && seen.contains("--max-writes-in-flight"), "{seen}");
 }
+
+#[test]
+fn a_plugin_of_kubectl_never_means_run() {
+    let plugin = |arguments: &[&str]| parse_from([&["/usr/local/bin/kubectl-zen_lead"], arguments].concat());
+    let cli = plugin(&["status", "orders", "-n", "shop", "-o", "wide"]).unwrap();
+    let Command::Operate(Operate::Status(status)) = cli.command else { panic!("{cli:?}") };
+    assert_eq!((status.name.as_deref(), status.cluster.namespace.as_deref()), (Some("orders"), Some("shop")));
+    assert_eq!(status.output, Some(Format::Wide));
+    let help = plugin(&[]).unwrap_err();
+    assert_eq!((help.kind(), help.exit_code()), (clap::error::ErrorKind::DisplayHelp, 0));
+    let flags = plugin(&["--metrics-bind-address=:8080"]).unwrap_err();
+    assert_eq!(flags.exit_code(), 2);
+}

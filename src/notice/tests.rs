@@ -164,6 +164,8 @@ fn a_failover_over_its_budget_is_told_with_its_times() {
         Notice::budget_exceeded(failover, Phase::Reelecting, Micros::from_millis(2_250))
     };
     let open = notice(&failover);
+    let told = Told::read(&event(&open, &regarding(), NOW, "replica")).unwrap();
+    assert_eq!((told.epoch, told.took), (Some(8), Some(Micros::from_secs(3))));
     assert_eq!(
         open,
         Notice {
@@ -244,4 +246,32 @@ fn the_same_notice_has_the_same_name_and_others_have_others() {
         base,
         name(&Notice { reason: Reason::Election(Election::LeaderElected), ..changed() }, NOW, "x1")
     );
+}
+
+#[test]
+fn what_was_told_can_be_read_back() {
+    let told = Told::read(&event(&changed(), &regarding(), NOW, "replica")).unwrap();
+    assert_eq!((&*told.namespace, &*told.service, told.at), ("shop", "orders", NOW));
+    assert_eq!((&*told.reason, told.cause.as_deref()), ("LeaderChanged", Some("unready")));
+    assert_eq!((told.pod.as_deref(), told.previous.as_deref()), (Some("orders-1"), Some("orders-0")));
+    assert_eq!((told.epoch, told.took), (Some(1_763_625_608), None));
+    for reason in reasons() {
+        let told = Told::read(&event(&Notice::new(reason), &regarding(), NOW, "replica")).unwrap();
+        assert_eq!(
+            (told.cause, told.previous, told.epoch, told.took),
+            (None, None, None, None),
+            "{reason:?}"
+        );
+        assert_eq!(told.reason, reason.as_str());
+    }
+}
+
+#[test]
+fn what_others_wrote_in_our_name_is_only_text() {
+    let mut forged = event(&changed(), &regarding(), NOW, "replica");
+    forged.note = Some("One\nTwo\x1b[2J before. Cause: a\tb".into());
+    forged.related.as_mut().unwrap().name = Some("x\x07".into());
+    let told = Told::read(&forged).unwrap();
+    assert!(!format!("{}{:?}{:?}", told.note, told.pod, told.previous).contains(r"\u{"), "{told:?}");
+    assert!(!told.note.contains(char::is_control), "{told:?}");
 }

@@ -75,6 +75,11 @@ pub(crate) fn resolve<'a>(row: &'a PodRow, view: &'a View) -> Result<Vec<Resolve
     }
 }
 
+/// The first of the Service's ports that does not resolve on this pod.
+pub(super) fn unresolved<'a>(row: &PodRow, view: &'a View) -> Option<&'a ServicePort> {
+    view.source.ports.iter().find(|port| number(row, port).is_err())
+}
+
 /// The number of a Service's port on this pod. An absent targetPort is the port itself, a name is looked up,
 /// and no number outside 1 to 65535 is any good.
 fn number(row: &PodRow, wanted: &ServicePort) -> Result<u16, Unresolved> {

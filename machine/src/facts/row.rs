@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::rank::Ranking;
-use crate::{Endpoint, Member, Pod, Policy, Switchover, Timestamp};
+use crate::{Bar, Endpoint, Member, Pod, Policy, Reach, Switchover, Timestamp};
 
 use super::Facts;
 
@@ -35,8 +35,27 @@ impl Row {
 
     /// May stay leader.
     pub(crate) const fn is_fit(&self) -> bool {
+        self.bar().is_none()
+    }
+
+    /// Why it may not stay leader, first what people would call the reason.
+    pub(crate) const fn bar(&self) -> Option<Bar> {
         let member = &self.member;
-        member.ready && !member.terminating && !member.excluded && !self.refused && self.endpoint().is_some()
+        if member.terminating {
+            return Some(Bar::Terminating);
+        }
+        if !member.ready {
+            return Some(Bar::Unready);
+        }
+        if member.excluded {
+            return Some(Bar::Excluded);
+        }
+        match member.reach {
+            Reach::NoAddress => Some(Bar::NoAddress),
+            Reach::PortUnresolved { .. } => Some(Bar::PortUnresolved),
+            Reach::At(_) if self.refused => Some(Bar::Refused),
+            Reach::At(_) => None,
+        }
     }
 
     /// From when on it may be chosen, provided that nothing changes; never for one that is not fit.

@@ -5,6 +5,7 @@ mod support;
 
 mod answers;
 mod asked;
+mod candidates;
 mod contests;
 mod draining;
 mod elected;
