@@ -278,6 +278,7 @@ fn member(number: usize) -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
         revision: 0x5d4c_9b8a,
         reach: Reach::At(Endpoint { address: [10, 244, 1, last].into(), content: random }),
     }

@@ -277,6 +277,7 @@ fn member(number: usize) -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
         revision: 1,
         reach: Reach::At(endpoint(number)),
     }

@@ -49,6 +49,7 @@ use crate::driver::Feed;
 use crate::health::Health;
 use crate::kinds::{NodeLeaseLite, NodeLite};
 use crate::metrics::Metrics;
+use crate::rows::Ground;
 use crate::watch::{Change, Phase, WatchOptions, WatchState, WatchStatus, follow};
 
 use table::Nodes;
@@ -62,13 +63,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Changes that may wait; with a full queue the watches wait.
 const QUEUE: usize = 1_024;
 
-/// A node is lost, or is back.
+/// What is known of a node has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// Its name.
     pub(crate) node: Arc<str>,
-    /// Whether it is lost.
-    pub(crate) is_lost: bool,
+    /// What its pods stand on.
+    pub(crate) ground: Ground,
 }
 
 /// What the two watches tell.

@@ -3,6 +3,7 @@
 //! Every watched pod is kept, also those of no Service, so that a Service that opts in later is decided from
 //! the same view. A row therefore has to be small: texts that pods share are stored once.
 
+mod ground;
 mod intern;
 mod reach;
 mod selector;
@@ -16,10 +17,12 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use machine::{Departure, Event, Member, Pod, Reach, Timestamp, Version};
 
+pub use ground::Ground;
 pub use intern::Interner;
 pub use reach::View;
 pub use selector::Selector;
 
+pub(crate) use ground::Grounds;
 pub(crate) use reach::{ResolvedPort, resolve};
 
 use crate::annotations::{self, Invalid};
@@ -163,9 +166,9 @@ impl PodRow {
         }
     }
 
-    /// What the machine is told of it, as a member of the viewed Service.
+    /// What the machine is told of it, as a member of the viewed Service, on this ground.
     #[must_use]
-    pub fn member(&self, view: &View) -> Member {
+    pub fn member(&self, view: &View, ground: &Ground) -> Member {
         Member {
             pod: self.pod.clone(),
             version: self.version,
@@ -175,6 +178,7 @@ impl PodRow {
             terminating: self.terminated.is_some(),
             excluded: self.excluded,
             priority: self.priority,
+            place: self.place(ground, &view.preferred),
             revision: self.revision(),
             reach: self.reach(view, view.source.first_family()),
         }

@@ -47,7 +47,7 @@
 //! | `PodUnready` | - | look | L R D | L R D | L | the leader is tolerated for a while, or followed |
 //! | `PodTerminating` | - | look | L R D | L R D | L R | the leader is followed at once; alone, it drains |
 //! | `PodGone` | - | look | L R D | L R | L R | the leader is followed, or nobody leads |
-//! | `PodChanged` | - | R | L R D | L R D | L R | an address, ports, a priority or exclusion changed |
+//! | `PodChanged` | - | R | L R D | L R D | L R | an address, ports, a priority, place or exclusion changed |
 //! | `PolicyChanged` | - | R | - | look | L R | weighs every guard and every deadline anew |
 //! | `OptedOut` | - | - | L | L | L | removes what we own, and is over |
 //! | `ServiceGone` | - | - | L | L | L | likewise |

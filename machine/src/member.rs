@@ -152,6 +152,9 @@ pub struct Member {
     /// Its priority; higher leads first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
+    /// How well its node and zone are what the source Service prefers; higher leads first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub place: u8,
     /// A digest of its revision label; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub revision: u64,

@@ -24,6 +24,8 @@ impl<'a> Ranking<'a> {
         b_named
             .cmp(&a_named)
             .then_with(|| b.member.priority.cmp(&a.member.priority))
+            // Before the revision: a place is wanted for good, a rollout is over soon, and its last pods need not be there.
+            .then_with(|| b.member.place.cmp(&a.member.place))
             .then_with(|| self.is_old_revision(a).cmp(&self.is_old_revision(b)))
             .then_with(|| self.by_strategy(a, b))
             .then_with(|| a.member.created.cmp(&b.member.created))

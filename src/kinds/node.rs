@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
 use super::{meta, nullable};
+use crate::names::LABEL_ZONE;
 
 /// A person puts it on a node that is down for certain; any effect and value will do.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -12,8 +13,8 @@ const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct NodeLite {
-    /// Name and resourceVersion.
-    #[serde(deserialize_with = "meta::name")]
+    /// Name, resourceVersion and the zone's label.
+    #[serde(deserialize_with = "meta::node")]
     pub metadata: ObjectMeta,
     /// What is said of it.
     #[serde(deserialize_with = "nullable")]
@@ -62,6 +63,12 @@ impl NodeLite {
     #[must_use]
     pub fn name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// The zone that it says it is in.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(LABEL_ZONE).map(String::as_str).filter(|zone| !zone.is_empty())
     }
 
     /// Whether somebody has declared it down.

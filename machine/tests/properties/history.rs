@@ -93,6 +93,7 @@ impl Bytes<'_> {
             PodOp::Excluded,
             PodOp::Priority,
             PodOp::Revision,
+            PodOp::Place,
         ])
     }
 

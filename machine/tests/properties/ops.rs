@@ -75,6 +75,7 @@ pub(crate) enum PodOp {
     Excluded,
     Priority,
     Revision,
+    Place,
 }
 
 /// What becomes of a write.
@@ -123,6 +124,7 @@ fn pod_op() -> impl Strategy<Value = PodOp> {
         1 => Just(PodOp::Excluded),
         1 => Just(PodOp::Priority),
         1 => Just(PodOp::Revision),
+        1 => Just(PodOp::Place),
     ]
 }
 

@@ -106,6 +106,7 @@ impl Server {
             terminating: false,
             excluded: false,
             priority: 0,
+            place: 0,
             revision: 0,
             reach,
         };

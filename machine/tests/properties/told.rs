@@ -345,7 +345,7 @@ impl Told {
             Strategy::LongestReady => i128::from(member.ready_changed.0),
         };
         let is_old = self.policy.prefer_new_revision && self.newest_revision() != Some(member.revision);
-        (Reverse(member.priority), is_old, by_strategy, created, name, text)
+        (Reverse(member.priority), Reverse(member.place), is_old, by_strategy, created, name, text)
     }
 
     /// That of the youngest pod.

@@ -24,6 +24,7 @@ pub(crate) fn pod(name: &str) -> PodBuilder {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
         revision: 0,
         reach: at(place),
     })
@@ -73,6 +74,11 @@ impl PodBuilder {
 
     pub(crate) fn priority(mut self, priority: i32) -> Self {
         self.0.priority = priority;
+        self
+    }
+
+    pub(crate) fn place(mut self, place: u8) -> Self {
+        self.0.place = place;
         self
     }
 

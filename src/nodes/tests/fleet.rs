@@ -9,14 +9,17 @@ use tokio::time::Instant;
 use super::super::table::Nodes;
 use super::super::{LOOK_EVERY, Verdict};
 use crate::kinds::fixtures::decode;
+use crate::rows::Ground;
 
 pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
 /// In words.
-pub(super) fn words(Verdict { node, is_lost }: &Verdict) -> String {
-    format!("{node} is {}", if *is_lost { "lost" } else { "back" })
+pub(super) fn words(Verdict { node, ground }: &Verdict) -> String {
+    let Ground { is_lost, zone } = ground;
+    let zone = zone.as_deref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+    format!("{node} is {}{zone}", if *is_lost { "lost" } else { "back" })
 }
 
 pub(super) fn node_json(name: &str, is_out: bool) -> Value {

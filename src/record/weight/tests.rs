@@ -37,6 +37,7 @@ fn orders_member() -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
         revision: 0,
         reach: Reach::NoAddress,
     }

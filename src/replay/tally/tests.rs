@@ -20,6 +20,7 @@ fn member(name: &str, version: u64, ready: bool) -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
         revision: 0,
         reach: Reach::At(Endpoint { address: [10, 0, 0, 1].into(), content: 7 }),
     }

@@ -38,6 +38,7 @@ impl World {
             PodOp::Excluded => member.excluded = !member.excluded,
             PodOp::Priority => member.priority = 1 - member.priority,
             PodOp::Revision => member.revision += 1,
+            PodOp::Place => member.place = (member.place + 1) % 4,
         }
         if let Some(truth) = &mut self.server.pods.slots[slot]
             && truth.member.ready != was_ready

@@ -119,6 +119,8 @@ impl<'a> Inventor<'a> {
             terminating: flags & 0x18 == 0x18,
             excluded: flags & 0x60 == 0x60,
             priority: [0, 0, 1, i32::MAX, i32::MIN][self.below(5)],
+            // From bits that say something else as well: what was kept goes on saying what it was kept for.
+            place: flags >> 3 & 3,
             revision: self.below(3) as u64,
             reach: match self.below(8) {
                 0 => Reach::NoAddress,
