@@ -40,6 +40,8 @@ pub const PREFER_NEW_REVISION: &str = "zen-lead.io/prefer-new-revision";
 pub const PREFER_NODE: &str = "zen-lead.io/prefer-node";
 /// On the source Service: the zone in which the leader had better run.
 pub const PREFER_ZONE: &str = "zen-lead.io/prefer-zone";
+/// On the source Service: move the leader off a cordoned node.
+pub const LEAVE_CORDONED: &str = "zen-lead.io/leave-cordoned";
 /// On the source Service: what to do about a port that does not resolve.
 pub const PORTS_MODE: &str = "zen-lead.io/ports-mode";
 /// On the source Service: make no choices.
@@ -192,6 +194,7 @@ fn policy(read: &mut Reader<'_>) -> Policy {
         prefer_new_revision: read
             .value(PREFER_NEW_REVISION, "true", boolean)
             .unwrap_or(default.prefer_new_revision),
+        leave_cordoned: read.value(LEAVE_CORDONED, "false", boolean).unwrap_or(default.leave_cordoned),
     }
 }
 

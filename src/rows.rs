@@ -179,6 +179,7 @@ impl PodRow {
             excluded: self.excluded,
             priority: self.priority,
             place: self.place(ground, &view.preferred),
+            site: ground.site,
             revision: self.revision(),
             reach: self.reach(view, view.source.first_family()),
         }

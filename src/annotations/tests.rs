@@ -49,6 +49,7 @@ fn empty_values_are_absent() {
         PREFER_NEW_REVISION,
         PREFER_NODE,
         PREFER_ZONE,
+        LEAVE_CORDONED,
         PORTS_MODE,
         PAUSED,
         SWITCHOVER_TO,
@@ -127,6 +128,8 @@ fn the_other_settings_are_read_and_refused() {
     assert_eq!(refused(STRATEGY, "Newest").0.policy.strategy, Strategy::Oldest);
     assert!(!settings(&[(PREFER_NEW_REVISION, "false")]).policy.prefer_new_revision);
     assert!(refused(PREFER_NEW_REVISION, "0").0.policy.prefer_new_revision);
+    assert!(settings(&[(LEAVE_CORDONED, "true")]).policy.leave_cordoned);
+    assert!(!refused(LEAVE_CORDONED, "yes").0.policy.leave_cordoned);
     assert_eq!(settings(&[(PORTS_MODE, "available")]).ports_mode, PortsMode::Available);
     assert_eq!(refused(PORTS_MODE, "some").0.ports_mode, PortsMode::All);
 }
@@ -206,6 +209,7 @@ fn a_default_may_be_written_out() {
         (FAILOVER_MIN_DELAY, "0s"),
         (STRATEGY, "oldest"),
         (PREFER_NEW_REVISION, "true"),
+        (LEAVE_CORDONED, "false"),
         (PORTS_MODE, "all"),
         (PAUSED, "false"),
     ];

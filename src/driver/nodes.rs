@@ -30,9 +30,9 @@ impl Driver {
                 let mut members: Vec<_> =
                     rows.iter().copied().map(look).filter(|look| look.membership().is_ok()).collect();
                 // Of those who are back the first one that can lead is elected: the best comes first. The leader of those
-                // who are lost comes last, so that nobody there is chosen to follow.
+                // who had better not lead comes last, so that nobody there is chosen to follow.
                 let leader = managed.election.state().pod();
-                members.sort_by_key(|look| (new.is_lost && leader == Some(&look.row.pod), look.order()));
+                members.sort_by_key(|look| (new.is_avoided() && leader == Some(&look.row.pod), look.order()));
                 for new in members {
                     let told = pod_facts(Some(Look { ground: old, ..new }), new);
                     facts.extend(told.into_iter().map(|event| (managed.key.clone(), event)));

@@ -156,10 +156,10 @@ pub(super) struct Look<'a> {
 
 impl<'a> Look<'a> {
     /// Sorts the best first, as far as that needs no policy.
-    pub(super) fn order(&self) -> (Reverse<i32>, Reverse<u8>, Timestamp, &'a str) {
+    pub(super) fn order(&self) -> (bool, Reverse<i32>, Reverse<u8>, Timestamp, &'a str) {
         let row = self.row;
         let place = row.place(self.ground, &self.view.preferred);
-        (Reverse(row.priority), Reverse(place), row.created(), row.pod.name())
+        (self.ground.is_avoided(), Reverse(row.priority), Reverse(place), row.created(), row.pod.name())
     }
 
     pub(super) fn membership(self) -> Result<(), Departure> {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use machine::{
     Departure, Effect, Election, Endpoint, Epoch, Event, Failback, Member, Micros, Obstruction, OrderId, Pod,
-    Policy, Publication, Reach, Shown, Standing, Timestamp, Version, Wanted,
+    Policy, Publication, Reach, Shown, Site, Standing, Timestamp, Version, Wanted,
 };
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
@@ -221,6 +221,7 @@ impl World {
                 excluded: false,
                 priority: 0,
                 place: 0,
+                site: Site::Sound,
                 revision: 0,
                 reach: Reach::At(ENDPOINT()),
             });

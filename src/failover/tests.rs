@@ -1,6 +1,6 @@
 use machine::{
     Cause, Departure, Effect, Election, Endpoint, Epoch, Event, Failback, Member, Micros, OrderId, Phase,
-    Pod, Policy, Publication, Reach, Shown, Standing, Timestamp, Version,
+    Pod, Policy, Publication, Reach, Shown, Site, Standing, Timestamp, Version,
 };
 use serde_json::json;
 
@@ -45,6 +45,7 @@ fn member(name: &str, version: u64, ready: bool) -> Member {
         excluded: false,
         priority: 0,
         place: 0,
+        site: Site::Sound,
         revision: 0,
         reach: Reach::At(endpoint),
     }

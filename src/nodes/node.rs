@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::Version;
+use machine::{Site, Version};
 use tokio::time::Instant;
 
 use crate::rows::Ground;
@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) is_out: bool,
     /// The zone that it says it is in.
     pub(super) zone: Option<Arc<str>>,
+    /// What is said of it.
+    pub(super) site: Site,
     pub(super) lease: Option<Lease>,
     /// It is taken for lost, since its Lease did not change.
     pub(super) is_silent: bool,
@@ -84,7 +86,7 @@ pub(super) fn least(period: Duration) -> Duration {
 impl Node {
     /// What its pods stand on.
     pub(super) fn ground(&self) -> Ground {
-        Ground { is_lost: self.is_out || self.is_silent, zone: self.zone.clone() }
+        Ground { is_lost: self.is_out || self.is_silent, zone: self.zone.clone(), site: self.site }
     }
 
     /// Whether its silence says anything about the others.

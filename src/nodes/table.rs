@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use machine::Site;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -94,6 +95,7 @@ impl Nodes {
     pub(super) fn node_seen(&mut self, node: &NodeLite) {
         let known = self.node(node.name());
         (known.exists, known.is_out, known.gone) = (true, node.is_out_of_service(), None);
+        known.site = node.site();
         if known.zone.as_deref() != node.zone() {
             known.zone = node.zone().map(Into::into);
         }
@@ -262,6 +264,9 @@ impl Nodes {
             }
             (false, _) => info!(node = &*name, "the node is back"),
         }
+        if ground.site != node.told.site {
+            info!(node = &*name, "{}", words(ground.site));
+        }
         self.node(&name).told.clone_from(&ground);
         self.verdicts.push(Verdict { node: name, ground });
     }
@@ -301,5 +306,14 @@ impl Nodes {
              likewise for other nodes. Raise the flag, leave it out, or let kubelets renew more often \
              (nodeLeaseDurationSeconds)"
         );
+    }
+}
+
+/// What follows from what is said of a node.
+const fn words(site: Site) -> &'static str {
+    match site {
+        Site::Sound => "its pods are chosen like any others",
+        Site::Troubled => "unreachable or not ready, by its taints: others are chosen before its pods",
+        Site::Cordoned => "cordoned: others are chosen before its pods",
     }
 }

@@ -11,6 +11,7 @@ use self::fleet::{Fleet, secs};
 use crate::kinds::fixtures::decode;
 
 const NOTHING: [&str; 0] = [];
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 #[test]
 fn a_silent_node_is_lost_after_two_and_a_half_renewals_and_back_with_the_next_one() {
@@ -312,6 +313,35 @@ fn a_zone_is_told_whenever_it_changes_and_no_longer_when_the_node_is_gone() {
         fleet.nodes.node_seen(&decode(zone(empty)));
         assert_eq!(fleet.pass(0), NOTHING);
     }
+}
+
+// --- cordoned, and in trouble ---
+
+#[test]
+fn what_is_said_of_a_node_is_told_whenever_it_changes() {
+    let mut fleet = Fleet::of(3);
+    let node = |cordoned: bool, taints: &[&str]| {
+        let taints: Vec<_> =
+            taints.iter().map(|taint| json!({ "key": taint, "effect": "NoSchedule" })).collect();
+        let spec = json!({ "unschedulable": cordoned.then_some(true), "taints": taints });
+        decode(json!({ "metadata": { "name": "n0" }, "spec": spec }))
+    };
+    for (cordoned, taints, expected) in [
+        (true, &["node.kubernetes.io/unschedulable"][..], "n0 is back, cordoned"),
+        (true, &[UNREACHABLE], ""),
+        (false, &[UNREACHABLE], "n0 is back, troubled"),
+        (false, &["node.kubernetes.io/not-ready"], ""),
+        (false, &["node.kubernetes.io/memory-pressure", "mine"], "n0 is back"),
+        (true, &[], "n0 is back, cordoned"),
+    ] {
+        fleet.nodes.node_seen(&node(cordoned, taints));
+        let told: Vec<_> = Some(expected).into_iter().filter(|expected| !expected.is_empty()).collect();
+        assert_eq!(fleet.pass(0), told, "{cordoned} {taints:?}");
+    }
+    fleet.silence("n0");
+    assert_eq!(fleet.pass(26), ["n0 is lost, cordoned"]);
+    fleet.nodes.node_seen(&node(true, &["node.kubernetes.io/out-of-service"]));
+    assert_eq!(fleet.pass(60), NOTHING);
 }
 
 #[test]

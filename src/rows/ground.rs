@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use machine::Site;
+
 use super::PodRow;
 use crate::annotations::Preferred;
 
@@ -13,10 +15,19 @@ pub struct Ground {
     pub is_lost: bool,
     /// The zone that it says it is in.
     pub zone: Option<Arc<str>>,
+    /// What is said of it.
+    pub site: Site,
+}
+
+impl Ground {
+    /// Its pods had better not lead.
+    pub(crate) fn is_avoided(&self) -> bool {
+        self.is_lost || self.site != Site::Sound
+    }
 }
 
 /// Of a node that nobody has told of.
-static UNKNOWN: Ground = Ground { is_lost: false, zone: None };
+static UNKNOWN: Ground = Ground { is_lost: false, zone: None, site: Site::Sound };
 
 /// What is known of all nodes.
 #[derive(Debug, Default)]

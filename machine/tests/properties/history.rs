@@ -94,6 +94,7 @@ impl Bytes<'_> {
             PodOp::Priority,
             PodOp::Revision,
             PodOp::Place,
+            PodOp::Site,
         ])
     }
 

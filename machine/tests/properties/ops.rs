@@ -76,6 +76,7 @@ pub(crate) enum PodOp {
     Priority,
     Revision,
     Place,
+    Site,
 }
 
 /// What becomes of a write.
@@ -125,6 +126,7 @@ fn pod_op() -> impl Strategy<Value = PodOp> {
         1 => Just(PodOp::Priority),
         1 => Just(PodOp::Revision),
         1 => Just(PodOp::Place),
+        2 => Just(PodOp::Site),
     ]
 }
 

@@ -5,7 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use machine::{
-    Endpoint, Epoch, Member, Micros, Pod, Policy, Publication, Reach, Shown, Switchover, Timestamp, Version,
+    Endpoint, Epoch, Member, Micros, Pod, Policy, Publication, Reach, Shown, Site, Switchover, Timestamp,
+    Version,
 };
 
 /// When every test begins: the epochs of first elections start here.
@@ -25,6 +26,7 @@ pub(crate) fn pod(name: &str) -> PodBuilder {
         excluded: false,
         priority: 0,
         place: 0,
+        site: Site::Sound,
         revision: 0,
         reach: at(place),
     })
@@ -79,6 +81,11 @@ impl PodBuilder {
 
     pub(crate) fn place(mut self, place: u8) -> Self {
         self.0.place = place;
+        self
+    }
+
+    pub(crate) fn site(mut self, site: Site) -> Self {
+        self.0.site = site;
         self
     }
 

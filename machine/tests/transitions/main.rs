@@ -6,6 +6,7 @@ mod support;
 mod answers;
 mod asked;
 mod contests;
+mod cordoned;
 mod draining;
 mod elected;
 mod epochs;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use machine::Site;
 use serde_json::{Value, json};
 
 use super::super::{Driver, Feed};
@@ -149,4 +150,31 @@ async fn the_zone_of_a_node_is_that_of_its_pods_as_soon_as_it_is_known() {
     driver.told(Feed::Pods(0, Change::Deleted(unlabelled("n3", 3))));
     hear(&mut driver).await;
     assert_eq!(published(&server), ["orders-1", "orders-3", "orders-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_on_a_cordoned_node_is_chosen_when_nobody_else_can_be() {
+    for site in [Site::Cordoned, Site::Troubled] {
+        let server = server(100);
+        let mut driver = driver(&server);
+        let avoided = || Ground { site, ..Ground::default() };
+        stand(&mut driver, "n0", avoided());
+        begun(&mut driver, (0..4).map(|number| on(&format!("n{number}"), number)).collect()).await;
+        assert_eq!(published(&server), ["orders-1"]);
+        // That alone unseats nobody.
+        stand(&mut driver, "n1", avoided());
+        stand(&mut driver, "n2", avoided());
+        hear(&mut driver).await;
+        for number in [1, 3] {
+            driver.told(Feed::Pods(0, Change::Deleted(on(&format!("n{number}"), number))));
+            hear(&mut driver).await;
+        }
+        assert_eq!(published(&server), ["orders-1", "orders-3", "orders-0"]);
+        // Nor for a pod that comes there, if it is the better one.
+        stand(&mut driver, "n2", Ground::default());
+        driver.told(Feed::Pods(0, Change::Applied(on("n1", 0))));
+        driver.told(Feed::Pods(0, Change::Deleted(on("n0", 0))));
+        hear(&mut driver).await;
+        assert_eq!(published(&server).last(), Some(&json!("orders-2")));
+    }
 }

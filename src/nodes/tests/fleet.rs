@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use machine::Site;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -17,9 +18,14 @@ pub(super) fn secs(secs: u64) -> Duration {
 
 /// In words.
 pub(super) fn words(Verdict { node, ground }: &Verdict) -> String {
-    let Ground { is_lost, zone } = ground;
+    let Ground { is_lost, zone, site } = ground;
     let zone = zone.as_deref().map(|zone| format!(" in {zone}")).unwrap_or_default();
-    format!("{node} is {}{zone}", if *is_lost { "lost" } else { "back" })
+    let site = match site {
+        Site::Sound => "",
+        Site::Troubled => ", troubled",
+        Site::Cordoned => ", cordoned",
+    };
+    format!("{node} is {}{zone}{site}", if *is_lost { "lost" } else { "back" })
 }
 
 pub(super) fn node_json(name: &str, is_out: bool) -> Value {
