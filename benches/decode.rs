@@ -12,7 +12,6 @@ mod support;
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -20,9 +19,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use support::{Figure, number, report};
-use zen_lead::annotations::PortsMode;
+use zen_lead::annotations::Settings;
 use zen_lead::kinds::{NodeLeaseLite, NodeLite, PodLite, ServiceLite};
-use zen_lead::rows::{ByName, Interner, PodRow, View, event_for};
+use zen_lead::rows::{ByName, Ground, Interner, PodRow, View, event_for};
 use zen_lead::service::Source;
 
 /// A sample is the mean of so many in a row: the clock itself takes some 25 ns.
@@ -48,6 +47,7 @@ fn main() -> Result<()> {
     }
     let pod = decode(&ready)?;
 
+    let ground = Ground::default();
     // One after another in each round, so that all of them see the same noise.
     let (lease, node) = (lease_line(), node_line());
     let mut samples: [Vec<f64>; 7] = Default::default();
@@ -57,13 +57,13 @@ fn main() -> Result<()> {
         samples[2].push(nanos(|_| PodRow::new(black_box(&pod), &mut interner).is_some()));
         samples[3].push(nanos(|turn| {
             let (old, new) = (&rows[turn % 2], &rows[(turn + 1) % 2]);
-            event_for(Some(&old.member(&view)), black_box(new).member(&view)).is_some()
+            event_for(Some(&old.member(&view, &ground)), black_box(new).member(&view, &ground)).is_some()
         }));
         samples[4].push(nanos(|turn| {
             let line = if turn % 2 == 0 { &unready } else { &ready };
             let Ok(pod) = decode(black_box(line)) else { return false };
             let Some(new) = PodRow::new(&pod, &mut interner) else { return false };
-            event_for(Some(&rows[turn % 2].member(&view)), new.member(&view)).is_some()
+            event_for(Some(&rows[turn % 2].member(&view, &ground)), new.member(&view, &ground)).is_some()
         }));
         samples[5].push(nanos(|_| decode::<NodeLeaseLite>(black_box(&lease)).is_ok()));
         samples[6].push(nanos(|_| decode::<NodeLite>(black_box(&node)).is_ok()));
@@ -158,7 +158,7 @@ fn view() -> Result<View> {
             "ports": [{ "name": "http", "port": 80, "targetPort": "http" }],
         },
     }))?;
-    Ok(View { source: Arc::new(Source::new(&service)?), ports_mode: PortsMode::All })
+    Ok(View::new(Source::new(&service)?, &Settings::default()))
 }
 
 /// What a row takes, by the growth of this process: three pods share a template, as in a small deployment.

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lab::Directory as Folder;
-use machine::{Effect, Election, Endpoint, Event, Member, Pod, Policy, Reach, Standing, Timestamp, Version};
+use machine::{
+    Effect, Election, Endpoint, Event, Member, Pod, Policy, Reach, Site, Standing, Timestamp, Version,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::{Figure, number, report};
 use zen_lead::metrics::Key;
@@ -278,6 +280,8 @@ fn member(number: usize) -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
+        site: Site::Sound,
         revision: 0x5d4c_9b8a,
         reach: Reach::At(Endpoint { address: [10, 244, 1, last].into(), content: random }),
     }

@@ -19,7 +19,7 @@ use anyhow::Result;
 use divan::{AllocProfiler, Bencher, Divan};
 use machine::{
     Departure, Effect, Election, Endpoint, Epoch, Event, Failback, Member, Micros, Obstruction, OrderId,
-    Outcome, Pod, Policy, Publication, Reach, Shown, Standing, Step, Switchover, Timestamp, Version,
+    Outcome, Pod, Policy, Publication, Reach, Shown, Site, Standing, Step, Switchover, Timestamp, Version,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::{Figure, number, report};
@@ -277,6 +277,8 @@ fn member(number: usize) -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
+        site: Site::Sound,
         revision: 1,
         reach: Reach::At(endpoint(number)),
     }

@@ -4,6 +4,7 @@
 //! which. An empty value is an absent one.
 
 pub(crate) mod duration;
+mod preferred;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use machine::{Failback, Micros, Policy, Strategy, Switchover, Timestamp};
 
 use crate::kinds::timestamp;
 use crate::names::{is_rfc1035_label, is_rfc1123_subdomain};
+
+pub use preferred::Preferred;
 
 /// What all our annotations (and labels) begin with.
 pub const PREFIX: &str = "zen-lead.io/";
@@ -33,6 +36,12 @@ pub const FAILOVER_MIN_DELAY: &str = "zen-lead.io/failover-min-delay";
 pub const STRATEGY: &str = "zen-lead.io/strategy";
 /// On the source Service: whether a rollout's newest revision is preferred.
 pub const PREFER_NEW_REVISION: &str = "zen-lead.io/prefer-new-revision";
+/// On the source Service: the node on which the leader had better run.
+pub const PREFER_NODE: &str = "zen-lead.io/prefer-node";
+/// On the source Service: the zone in which the leader had better run.
+pub const PREFER_ZONE: &str = "zen-lead.io/prefer-zone";
+/// On the source Service: move the leader off a cordoned node.
+pub const LEAVE_CORDONED: &str = "zen-lead.io/leave-cordoned";
 /// On the source Service: what to do about a port that does not resolve.
 pub const PORTS_MODE: &str = "zen-lead.io/ports-mode";
 /// On the source Service: make no choices.
@@ -76,6 +85,8 @@ pub struct Settings {
     pub leader_service_name: Option<Arc<str>>,
     /// How the election chooses.
     pub policy: Policy,
+    /// Where the leader had better run.
+    pub preferred: Preferred,
     /// What to do about a port that does not resolve.
     pub ports_mode: PortsMode,
     /// No choices are wanted.
@@ -138,6 +149,7 @@ pub fn parse(annotations: &BTreeMap<String, String>, source: &str) -> Settings {
         leader_service_name: read
             .value(LEADER_SERVICE_NAME, "<source>-leader", |name| leader_name(name, source)),
         policy: policy(&mut read),
+        preferred: preferred::preferred(&mut read),
         ports_mode: read.value(PORTS_MODE, "all", ports_mode).unwrap_or_default(),
         pause: read.value(PAUSED, "false", pause).flatten(),
         switchover: read.value(SWITCHOVER_TO, "no switchover", switchover),
@@ -182,6 +194,7 @@ fn policy(read: &mut Reader<'_>) -> Policy {
         prefer_new_revision: read
             .value(PREFER_NEW_REVISION, "true", boolean)
             .unwrap_or(default.prefer_new_revision),
+        leave_cordoned: read.value(LEAVE_CORDONED, "false", boolean).unwrap_or(default.leave_cordoned),
     }
 }
 

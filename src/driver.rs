@@ -337,6 +337,7 @@ impl Driver {
             budget: self.budget,
             pods: &space.pods,
             horizon,
+            grounds: &self.world.grounds,
         };
         let mut out = Outcome::default();
         act(managed, &cx, &mut out);

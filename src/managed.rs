@@ -75,7 +75,7 @@ pub(crate) struct Managed {
     pub(crate) key: Key,
     /// Tells this election's orders from those of an earlier one of the same Service.
     pub(crate) generation: u32,
-    /// The Service and its settings, as far as they decide where a pod can be reached.
+    /// The Service and its settings, as far as they decide what its members are to the election.
     pub(crate) view: View,
     /// The Service's settings.
     pub(crate) settings: Settings,
@@ -126,7 +126,7 @@ impl Managed {
             .leader_service_name
             .clone()
             .unwrap_or_else(|| crate::names::leader_service(&key.name).into());
-        let view = View { source: Arc::new(source), ports_mode: settings.ports_mode };
+        let view = View::new(source, &settings);
         Self {
             election: Election::new(settings.policy.clone()),
             key,

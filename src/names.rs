@@ -87,6 +87,15 @@ pub fn is_rfc1035_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// Whether it can be the value of a label, other than the empty one.
+#[must_use]
+pub fn is_label_value(value: &str) -> bool {
+    let is_inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = value.as_bytes();
+    bytes.len() <= 63 && bytes.iter().all(is_inner) && is_end(bytes.first()) && is_end(bytes.last())
+}
+
 /// Whether `name` is an RFC 1123 subdomain, as the name of a pod must be.
 #[must_use]
 pub fn is_rfc1123_subdomain(name: &str) -> bool {
@@ -195,6 +204,10 @@ mod tests {
         assert!(is_rfc1035_label("a") && is_rfc1035_label("a-1"));
         for bad in ["", "-a", "a-", "1a", "A", "a.b", "ä", &"a".repeat(64)] {
             assert!(!is_rfc1035_label(bad), "{bad}");
+        }
+        assert!(is_label_value("eu-1a") && is_label_value("Zone_1.b") && is_label_value("7"));
+        for bad in ["", "-a", "a.", "a b", "ä", &"a".repeat(64)] {
+            assert!(!is_label_value(bad), "{bad}");
         }
         assert!(is_rfc1123_subdomain("orders-0.x") && is_rfc1123_subdomain("0"));
         for bad in ["", "a..b", "a/b", "a_b", ".a", &"a".repeat(254)] {

@@ -1,13 +1,20 @@
-//! Nodes that are lost, for those who ask for it (`--watch-nodes`).
+//! Nodes that are lost or had better be avoided, and their zones, for those who ask for it (`--watch-nodes`).
 //!
 //! Kubernetes itself takes about 50 s to tell: a node's Lease has to run out before its pods are marked NotReady. Each
 //! kubelet renews its Lease four times in that; what missed two and a half renewals is taken for lost here, and its
 //! leaders are followed. So is a node on which somebody has put the taint `node.kubernetes.io/out-of-service`. The pods
 //! there are not touched.
 //!
+//! Nodes that are cordoned, or of which Kubernetes itself says that they are not ready or cannot be reached, are not lost:
+//! others are chosen before their pods, and a Service may ask to leave cordoned ones. A pod that does not say in which
+//! zone it runs is in its node's.
+//!
 //! ```text
-//! watch of Nodes, watch of Leases -> Nodes { age of each Lease } -> Feed::Node -> driver -> NodeLost, NodeBack
+//! watch of Nodes, watch of Leases -> Nodes { age of each Lease } -> Feed::Node -> driver -> NodeLost, NodeBack, PodChanged
 //! ```
+//!
+//! Nobody waits for the first list of Nodes: who is chosen before that is chosen as if there were nothing to say of them,
+//! and leadership being sticky, stays.
 //!
 //! This is a task of its own: a thousand nodes renew a hundred Leases a second, and the deciding task hears of none of
 //! them.
@@ -49,6 +56,7 @@ use crate::driver::Feed;
 use crate::health::Health;
 use crate::kinds::{NodeLeaseLite, NodeLite};
 use crate::metrics::Metrics;
+use crate::rows::Ground;
 use crate::watch::{Change, Phase, WatchOptions, WatchState, WatchStatus, follow};
 
 use table::Nodes;
@@ -62,13 +70,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Changes that may wait; with a full queue the watches wait.
 const QUEUE: usize = 1_024;
 
-/// A node is lost, or is back.
+/// What is known of a node has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// Its name.
     pub(crate) node: Arc<str>,
-    /// Whether it is lost.
-    pub(crate) is_lost: bool,
+    /// What its pods stand on.
+    pub(crate) ground: Ground,
 }
 
 /// What the two watches tell.

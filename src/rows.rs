@@ -3,6 +3,7 @@
 //! Every watched pod is kept, also those of no Service, so that a Service that opts in later is decided from
 //! the same view. A row therefore has to be small: texts that pods share are stored once.
 
+mod ground;
 mod intern;
 mod reach;
 mod selector;
@@ -17,10 +18,12 @@ use k8s_openapi::api::core::v1::ServicePort;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use machine::{Departure, Event, Member, Pod, Reach, Timestamp, Version};
 
+pub use ground::Ground;
 pub use intern::Interner;
 pub use reach::View;
 pub use selector::Selector;
 
+pub(crate) use ground::Grounds;
 pub(crate) use reach::{ResolvedPort, resolve};
 
 use crate::annotations::{self, Invalid};
@@ -164,9 +167,9 @@ impl PodRow {
         }
     }
 
-    /// What the machine is told of it, as a member of the viewed Service.
+    /// What the machine is told of it, as a member of the viewed Service, on this ground.
     #[must_use]
-    pub fn member(&self, view: &View) -> Member {
+    pub fn member(&self, view: &View, ground: &Ground) -> Member {
         Member {
             pod: self.pod.clone(),
             version: self.version,
@@ -176,6 +179,8 @@ impl PodRow {
             terminating: self.terminated.is_some(),
             excluded: self.excluded,
             priority: self.priority,
+            place: self.place(ground, &view.preferred),
+            site: ground.site,
             revision: self.revision(),
             reach: self.reach(view, view.source.first_family()),
         }

@@ -9,7 +9,7 @@ use machine::{Epoch, Timestamp, Version};
 use crate::annotations;
 use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite, version};
 use crate::managed::{Key, Managed};
-use crate::rows::{ByName, Interner, PodRow, Selector};
+use crate::rows::{ByName, Grounds, Interner, PodRow, Selector};
 use crate::service::is_generated;
 
 /// All namespaces that are watched.
@@ -19,8 +19,8 @@ pub(crate) struct World {
     pub(crate) namespaces: BTreeMap<Arc<str>, Namespace>,
     /// Texts that many pods share.
     pub(crate) interner: Interner,
-    /// Nodes that are lost.
-    pub(crate) lost_nodes: BTreeSet<Arc<str>>,
+    /// What is known of nodes.
+    pub(crate) grounds: Grounds,
 }
 
 /// One namespace.
@@ -99,11 +99,6 @@ impl World {
             self.namespaces.insert(name.clone(), Namespace::new(name));
         }
         self.namespaces.entry(name.into()).or_insert_with(|| Namespace::new(name.into()))
-    }
-
-    /// Whether a pod runs on a lost node.
-    pub(crate) fn is_stranded(&self, row: &PodRow) -> bool {
-        row.node.as_ref().is_some_and(|node| self.lost_nodes.contains(node))
     }
 
     /// The row of a pod as the API server describes it.

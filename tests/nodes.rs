@@ -12,9 +12,9 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use lab::{Directory, Entry, Lab, Options, Pod, apply_yaml};
+use lab::{Directory, Entry, Lab, Options, Pod, Service, apply_yaml};
 use serde_json::{Value, json};
-use support::{Controller, SOON, Stage, authorise, manifest};
+use support::{Controller, SOON, Stage, authorise, leaders, manifest};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
@@ -46,7 +46,11 @@ impl Kubelets {
         let names: Vec<String> = (0..count).map(|number| format!("node-{number}")).collect();
         for name in &names {
             let node = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
-            Api::<Node>::all(client.clone()).create(&PostParams::default(), &node).await?;
+            let nodes = Api::<Node>::all(client.clone());
+            nodes.create(&PostParams::default(), &node).await?;
+            // The API server taints each new one as not ready, for the node controller to find out otherwise.
+            let sound = Patch::Merge(json!({ "spec": { "taints": null } }));
+            nodes.patch(name, &PatchParams::default(), &sound).await?;
             let spec = json!({ "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS });
             let lease = serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec }))?;
             Api::<Lease>::namespaced(client.clone(), LEASES).create(&PostParams::default(), &lease).await?;
@@ -67,6 +71,12 @@ impl Kubelets {
 
     fn revive(&self, node: &str) {
         self.live().insert(node.to_owned());
+    }
+
+    async fn cordon(&self, node: &str, is_cordoned: bool) -> Result<()> {
+        let patch = Patch::Merge(json!({ "spec": { "unschedulable": is_cordoned } }));
+        Api::<Node>::all(self.client.clone()).patch(node, &PatchParams::default(), &patch).await?;
+        Ok(())
     }
 
     async fn taint(&self, node: &str, is_out: bool) -> Result<()> {
@@ -110,6 +120,7 @@ const ALL: [&str; 4] = ["clusterrole", "clusterrolebinding", "role", "rolebindin
 struct Scene {
     kubelets: Kubelets,
     stage: Stage,
+    source: Service,
     pods: Vec<Pod>,
 }
 
@@ -120,7 +131,7 @@ impl Scene {
         let account = authorise(&ns).await?;
         give_rights(&ns.client(), ns.name(), &ALL).await?;
         let stage = Stage::for_account(lab, ns, account, &[&["--watch-nodes"], arguments].concat()).await?;
-        stage.source("orders").create().await?;
+        let source = stage.source("orders").create().await?;
         let mut pods = Vec::new();
         for number in 0..nodes {
             let pod = stage.member("orders", &format!("orders-{number}")).node(&format!("node-{number}"));
@@ -131,7 +142,7 @@ impl Scene {
         }
         // Everybody is known: pods are told in order.
         stage.all_is_seen().await?;
-        Ok(Self { kubelets, stage, pods })
+        Ok(Self { kubelets, stage, source, pods })
     }
 
     /// For longer than a node has, in which nothing follows from what the test did before.
@@ -161,7 +172,7 @@ async fn a_leader_on_a_lost_node_is_replaced_when_its_time_is_over() -> Result<(
     let lab = Lab::start(Options::default()).await?;
     let record = Directory::create()?;
     let scene = Scene::set(&lab, 4, &[&format!("--record={}", record.path().display())]).await?;
-    let Scene { kubelets, stage, pods } = &scene;
+    let Scene { kubelets, stage, pods, .. } = &scene;
     kubelets.silence("node-0");
     let silent_since = Instant::now();
     stage.until_led("orders", &pods[1]).await?;
@@ -200,17 +211,17 @@ async fn a_leader_on_a_lost_node_is_replaced_when_its_time_is_over() -> Result<(
     for entry in stage.asked()?.iter().filter(|entry| ["nodes", "leases"].contains(&&*entry.resource)) {
         ensure!(entry.code == 200 && listed.contains(&right_of(entry)), "{entry:?}");
     }
-    replays(&record)
+    replays(&record, &["the node of the leader orders-0 is lost", "the node of orders-0 is back"])
 }
 
-/// What was recorded leads to the same once more, and tells of the nodes.
-fn replays(record: &Directory) -> Result<()> {
+/// What was recorded leads to the same once more, and tells of the nodes in these words.
+fn replays(record: &Directory, words: &[&str]) -> Result<()> {
     let files = std::fs::read_dir(record.path())?.map(|entry| Ok(entry?.path()));
     let files: Vec<_> = files.collect::<std::io::Result<_>>()?;
     let replay = Command::new(env!("CARGO_BIN_EXE_zen-lead")).arg("replay").args(files).output()?;
     let text = String::from_utf8_lossy(&replay.stdout);
     ensure!(replay.status.success(), "{text}{}", String::from_utf8_lossy(&replay.stderr));
-    for told in ["the node of the leader orders-0 is lost", "the node of orders-0 is back"] {
+    for told in words {
         ensure!(text.contains(told), "{told}: {text}");
     }
     Ok(())
@@ -223,6 +234,40 @@ fn right_of(entry: &Entry) -> (String, String) {
 fn rights_for_nodes() -> BTreeSet<(String, String)> {
     let of = |resource: &str| ["list", "watch"].map(|verb| (resource.to_owned(), verb.to_owned()));
     of("nodes").into_iter().chain(of("leases")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cordoned_node_is_avoided_and_left_if_that_is_asked_for() -> Result<()> {
+    let lab = Lab::start(Options::default()).await?;
+    let record = Directory::create()?;
+    let scene = Scene::set(&lab, 4, &[&format!("--record={}", record.path().display())]).await?;
+    let Scene { kubelets, stage, pods, .. } = &scene;
+    // That alone unseats nobody, but nobody follows there.
+    for node in ["node-0", "node-1"] {
+        kubelets.cordon(node, true).await?;
+        stage.controller.until_logged(&["cordoned: others are chosen before its pods", node]).await?;
+    }
+    pods[0].unready().await?;
+    stage.until_led("orders", &pods[2]).await?;
+    pods[0].ready().await?;
+    // Who asks for it leaves, without a revision in between that has nobody.
+    let history = stage.ns.history().await?;
+    scene.source.annotate("zen-lead.io/leave-cordoned", Some("true")).await?;
+    kubelets.cordon("node-2", true).await?;
+    stage.until_led("orders", &pods[3]).await?;
+    stage.until_told("LeaderChanged", &["orders-3", "orders-2", "cordoned"]).await?;
+    // The last one stays: there is nowhere to go, until there is.
+    kubelets.cordon("node-3", true).await?;
+    stage.controller.until_logged(&["cordoned: others are chosen before its pods", "node-3"]).await?;
+    kubelets.cordon("node-1", false).await?;
+    stage.until_led("orders", &pods[1]).await?;
+    let seen = leaders(&history.up_to_now().await?, "orders-leader");
+    ensure!(seen == ["orders-2", "orders-3", "orders-1"], "{seen:?}");
+    let metrics = r#"failover_count_total{namespace="NAMESPACE",service="orders",reason="cordoned"} 2"#;
+    let metrics = metrics.replace("NAMESPACE", stage.ns.name());
+    stage.controller.until_scraped(|scrape| scrape.contains(&metrics)).await?;
+    scene.end().await?;
+    replays(&record, &["orders-1 has changed, its node is cordoned", "for cordoned"])
 }
 
 #[tokio::test(flavor = "multi_thread")]

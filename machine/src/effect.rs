@@ -190,6 +190,8 @@ pub enum Cause {
     NodeLost,
     /// A better-ranked member took over.
     Failback,
+    /// The leader's node was cordoned, and the Service leaves such nodes.
+    Cordoned,
     /// A person asked for it.
     Switchover,
     /// Another writer's publication was adopted.
@@ -218,6 +220,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::NodeLost => "node_lost",
             Self::Failback => "failback",
+            Self::Cordoned => "cordoned",
             Self::Switchover => "switchover",
             Self::Adopted => "adopted",
             Self::Obstruction => "obstruction",

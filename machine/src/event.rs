@@ -44,7 +44,7 @@ pub enum Event {
         /// How it went.
         how: Departure,
     },
-    /// Something else about a member changed: address, ports, priority, exclusion.
+    /// Something else about a member changed: address, ports, priority, place, node, exclusion.
     PodChanged {
         /// The pod as it is.
         member: Member,

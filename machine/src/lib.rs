@@ -47,7 +47,7 @@
 //! | `PodUnready` | - | look | L R D | L R D | L | the leader is tolerated for a while, or followed |
 //! | `PodTerminating` | - | look | L R D | L R D | L R | the leader is followed at once; alone, it drains |
 //! | `PodGone` | - | look | L R D | L R | L R | the leader is followed, or nobody leads |
-//! | `PodChanged` | - | R | L R D | L R D | L R | an address, ports, a priority or exclusion changed |
+//! | `PodChanged` | - | R | L R D | L R D | L R | an address, ports, a priority, place, node or exclusion changed |
 //! | `PolicyChanged` | - | R | - | look | L R | weighs every guard and every deadline anew |
 //! | `OptedOut` | - | - | L | L | L | removes what we own, and is over |
 //! | `ServiceGone` | - | - | L | L | L | likewise |
@@ -142,7 +142,7 @@ use statig::blocking::{IntoStateMachineExt as _, StateMachine};
 pub use candidates::{Bar, Candidate, Chance};
 pub use effect::{Cause, Effect, Mirror, Notice, OrderId, Reason, Scope, Step, Transition};
 pub use event::{Departure, Event, Obstruction, Outcome, Standing};
-pub use member::{Endpoint, Member, Pod, Reach, Version};
+pub use member::{Endpoint, Member, Pod, Reach, Site, Version};
 pub use policy::{Failback, Policy, Strategy, Switchover};
 pub use publication::{Epoch, Publication, Shown, Wanted};
 pub use state::{Phase, State};

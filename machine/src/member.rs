@@ -130,6 +130,19 @@ impl Reach {
     }
 }
 
+/// What is said of the node that a pod runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Site {
+    /// Nothing against it, as far as is known.
+    #[default]
+    Sound,
+    /// It is not ready, or cannot be reached.
+    Troubled,
+    /// It takes no new pods, before it is drained for instance.
+    Cordoned,
+}
+
 /// A pod matched by the source Service's selector, as last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
@@ -152,6 +165,12 @@ pub struct Member {
     /// Its priority; higher leads first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
+    /// How well its node and zone are what the source Service prefers; higher leads first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub place: u8,
+    /// What is said of its node.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub site: Site,
     /// A digest of its revision label; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub revision: u64,

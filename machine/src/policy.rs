@@ -21,6 +21,9 @@ pub struct Policy {
     pub strategy: Strategy,
     /// While a rollout runs, choose among the youngest pod's revision first.
     pub prefer_new_revision: bool,
+    /// Move a leader off a cordoned node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub leave_cordoned: bool,
 }
 
 impl Default for Policy {
@@ -31,6 +34,7 @@ impl Default for Policy {
             failover_min_delay: Micros::ZERO,
             strategy: Strategy::Oldest,
             prefer_new_revision: true,
+            leave_cordoned: false,
         }
     }
 }

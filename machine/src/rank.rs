@@ -18,12 +18,29 @@ impl<'a> Ranking<'a> {
         Self { policy, pending, preferred_revision }
     }
 
-    /// `Less` means that `a` leads before `b`.
+    /// `Less` means that `a` is chosen before `b`.
     pub(crate) fn compare(&self, a: &Row, b: &Row) -> Ordering {
-        let (a_named, b_named) = (self.is_requested(a), self.is_requested(b));
-        b_named
-            .cmp(&a_named)
-            .then_with(|| b.member.priority.cmp(&a.member.priority))
+        // A person who names a pod knows where it is.
+        self.by_request(a, b)
+            .then_with(|| a.is_avoided().cmp(&b.is_avoided()))
+            .then_with(|| self.by_merit(a, b))
+    }
+
+    /// Whether `a` leads before `b`, whatever is said of their nodes: that alone unseats nobody.
+    pub(crate) fn is_better(&self, a: &Row, b: &Row) -> bool {
+        self.by_request(a, b).then_with(|| self.by_merit(a, b)).is_lt()
+    }
+
+    fn by_request(&self, a: &Row, b: &Row) -> Ordering {
+        self.is_requested(b).cmp(&self.is_requested(a))
+    }
+
+    fn by_merit(&self, a: &Row, b: &Row) -> Ordering {
+        b.member
+            .priority
+            .cmp(&a.member.priority)
+            // Before the revision: a place is wanted for good, a rollout is over soon, and its last pods need not be there.
+            .then_with(|| b.member.place.cmp(&a.member.place))
             .then_with(|| self.is_old_revision(a).cmp(&self.is_old_revision(b)))
             .then_with(|| self.by_strategy(a, b))
             .then_with(|| a.member.created.cmp(&b.member.created))

@@ -47,6 +47,9 @@ fn empty_values_are_absent() {
         FAILOVER_MIN_DELAY,
         STRATEGY,
         PREFER_NEW_REVISION,
+        PREFER_NODE,
+        PREFER_ZONE,
+        LEAVE_CORDONED,
         PORTS_MODE,
         PAUSED,
         SWITCHOVER_TO,
@@ -125,6 +128,8 @@ fn the_other_settings_are_read_and_refused() {
     assert_eq!(refused(STRATEGY, "Newest").0.policy.strategy, Strategy::Oldest);
     assert!(!settings(&[(PREFER_NEW_REVISION, "false")]).policy.prefer_new_revision);
     assert!(refused(PREFER_NEW_REVISION, "0").0.policy.prefer_new_revision);
+    assert!(settings(&[(LEAVE_CORDONED, "true")]).policy.leave_cordoned);
+    assert!(!refused(LEAVE_CORDONED, "yes").0.policy.leave_cordoned);
     assert_eq!(settings(&[(PORTS_MODE, "available")]).ports_mode, PortsMode::Available);
     assert_eq!(refused(PORTS_MODE, "some").0.ports_mode, PortsMode::All);
 }
@@ -204,6 +209,7 @@ fn a_default_may_be_written_out() {
         (FAILOVER_MIN_DELAY, "0s"),
         (STRATEGY, "oldest"),
         (PREFER_NEW_REVISION, "true"),
+        (LEAVE_CORDONED, "false"),
         (PORTS_MODE, "all"),
         (PAUSED, "false"),
     ];
@@ -214,4 +220,17 @@ fn a_default_may_be_written_out() {
 fn a_budget_is_more_than_nothing() {
     assert_eq!(settings(&[(FAILOVER_BUDGET, "1500ms")]).failover_budget, Some(Micros::from_millis(1_500)));
     assert_eq!(refused(FAILOVER_BUDGET, "0s").0.failover_budget, None);
+}
+
+#[test]
+fn a_place_is_preferred_by_the_names_of_node_and_zone() {
+    let asked = settings(&[(PREFER_NODE, "node-7.example.com"), (PREFER_ZONE, "eu_1A.b")]);
+    let Preferred { node, zone } = &asked.preferred;
+    assert_eq!((node.as_deref(), zone.as_deref()), (Some("node-7.example.com"), Some("eu_1A.b")));
+    assert_eq!((asked.invalid.len(), asked.policy), (0, Policy::default()));
+    for (annotation, bad) in [(PREFER_NODE, "Node 7"), (PREFER_ZONE, "eu,us"), (PREFER_ZONE, "-eu")] {
+        let (settings, default) = refused(annotation, bad);
+        assert_eq!(settings.preferred, Preferred::default(), "{bad}");
+        assert!(default.starts_with("no preferred "), "{bad}");
+    }
 }

@@ -1,7 +1,5 @@
 //! One Service, as the machine that is shipped sees it: nothing about eligibility or rank is decided here.
 
-use std::sync::Arc;
-
 use machine::{Election, Event, Obstruction, Phase, Publication, Shown, Standing, Timestamp, Version};
 
 use super::survey::{Key, Survey};
@@ -9,7 +7,7 @@ use crate::annotations::{self, INSTANCE, Settings};
 use crate::kinds::{ServiceLite, SliceLite, timestamp, version};
 use crate::names;
 use crate::notice::Told;
-use crate::rows::{PodRow, View};
+use crate::rows::{Ground, PodRow, View};
 use crate::service::{
     Claim, InvalidService, Place, Remembered, Source, claim_service, claim_slice, remembered,
 };
@@ -49,8 +47,7 @@ impl Look {
         let settings = annotations::parse(asked, name);
         let leader_service = settings.leader_service_name.as_deref().map(str::to_owned);
         let leader_service = leader_service.unwrap_or_else(|| names::leader_service(name));
-        let view = Source::new(service)
-            .map(|source| View { source: Arc::new(source), ports_mode: settings.ports_mode });
+        let view = Source::new(service).map(|source| View::new(source, &settings));
         let mut look = Self {
             key: key.clone(),
             at: survey.at,
@@ -118,7 +115,10 @@ impl Look {
             mirrored: self.mirror.as_ref().and_then(|mirror| mirror.epoch),
             horizon,
         };
-        let begins = Event::Synced { members: members.map(|row| row.member(view)).collect(), standing };
+        // Nodes are for the controller to watch.
+        let unknown = Ground::default();
+        let members = members.map(|row| row.member(view, &unknown)).collect();
+        let begins = Event::Synced { members, standing };
         let blocked = self.obstruction.clone().map(|by| Event::Blocked { by });
         // Its orders are for a controller.
         for event in pause.into_iter().chain(request).chain([begins]).chain(blocked) {

@@ -129,7 +129,7 @@ impl Driver {
                         continue;
                     };
                     if row.membership(&managed.view.source.selector).is_ok() {
-                        members.push(row.member(&managed.view));
+                        members.push(row.member(&managed.view, self.world.grounds.of(row)));
                     }
                 }
             }
@@ -143,7 +143,8 @@ impl Driver {
         let Some(space) = self.world.namespaces.get(&key.namespace) else { return };
         let Some(managed) = space.managed.get(&key.name) else { return };
         let is_member = |row: &&PodRow| row.membership(&managed.view.source.selector).is_ok();
-        let members = space.pods.values().filter(is_member).map(|row| row.member(&managed.view)).collect();
+        let member = |row: &PodRow| row.member(&managed.view, self.world.grounds.of(row));
+        let members = space.pods.values().filter(is_member).map(member).collect();
         self.begin_with(key, members);
     }
 
@@ -151,7 +152,7 @@ impl Driver {
     fn stranded(&self, key: &Key, members: &[Member]) -> Vec<Pod> {
         let pods = self.world.namespaces.get(&key.namespace).map(|space| &space.pods);
         let is_stranded = |pod: &Pod| {
-            pods.and_then(|pods| pods.get(pod.name())).is_some_and(|row| self.world.is_stranded(row))
+            pods.and_then(|pods| pods.get(pod.name())).is_some_and(|row| self.world.grounds.of(row).is_lost)
         };
         members.iter().map(|member| &member.pod).filter(|pod| is_stranded(pod)).cloned().collect()
     }

@@ -1,8 +1,9 @@
 //! Pods: every one is kept as a row, and told to the elections that it concerns.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use machine::{Departure, Event, Version};
+use machine::{Departure, Event, Member, Timestamp, Version};
 use tracing::warn;
 
 use super::Driver;
@@ -10,7 +11,7 @@ use super::gate::went_back;
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
 use crate::notice::{Notice, Regarding};
-use crate::rows::{PodRow, View, event_for};
+use crate::rows::{Ground, PodRow, View, event_for};
 use crate::watch::Change;
 
 impl Driver {
@@ -102,18 +103,16 @@ impl Driver {
         let Some(space) = self.world.namespaces.get(&namespace) else { return };
         let Some(new) = space.pods.get(&*name) else { return };
         let concerned = space.concerned(old.iter().chain([new]));
-        let is_stranded = self.world.is_stranded(new);
+        let grounds = &self.world.grounds;
         let mut facts = Vec::new();
         let mut unclear = Vec::new();
         for source in concerned {
             let Some(managed) = space.managed.get(&source).filter(|managed| managed.is_synced()) else {
                 continue;
             };
-            facts.extend(
-                pod_facts(old.as_ref(), new, is_stranded, &managed.view, &managed.view)
-                    .into_iter()
-                    .map(|event| (managed.key.clone(), event)),
-            );
+            let look = |row| Look { row, view: &managed.view, ground: grounds.of(row) };
+            let told = pod_facts(old.as_ref().map(look), look(new));
+            facts.extend(told.into_iter().map(|event| (managed.key.clone(), event)));
             unclear.extend(unclear_settings(old.as_ref(), new, &managed.view, &managed.view));
         }
         for (key, event) in facts {
@@ -147,34 +146,57 @@ impl Driver {
     }
 }
 
-/// What a member's election is told when its pod changes from one row to another, or its Service from one view
-/// to another. `is_stranded`: it runs on a lost node.
-pub(super) fn pod_facts(
-    old: Option<&PodRow>,
-    new: &PodRow,
-    is_stranded: bool,
-    old_view: &View,
-    view: &View,
-) -> Vec<Event> {
-    let old = old.filter(|row| row.membership(&old_view.source.selector).is_ok());
+/// A pod, as a Service sees it where it runs.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) row: &'a PodRow,
+    pub(super) view: &'a View,
+    pub(super) ground: &'a Ground,
+}
+
+impl<'a> Look<'a> {
+    /// Sorts the best first, as far as that needs no policy.
+    pub(super) fn order(&self) -> (bool, Reverse<i32>, Reverse<u8>, Timestamp, &'a str) {
+        let row = self.row;
+        let place = row.place(self.ground, &self.view.preferred);
+        (self.ground.is_avoided(), Reverse(row.priority), Reverse(place), row.created(), row.pod.name())
+    }
+
+    pub(super) fn membership(self) -> Result<(), Departure> {
+        self.row.membership(&self.view.source.selector)
+    }
+
+    fn member(self) -> Member {
+        self.row.member(self.view, self.ground)
+    }
+}
+
+/// What a member's election is told when its pod changes from one row to another, its Service from one view to another,
+/// or what is known of its node.
+pub(super) fn pod_facts(old: Option<Look<'_>>, new: Look<'_>) -> Vec<Event> {
+    let pod = &new.row.pod;
+    let old = old.filter(|old| old.membership().is_ok());
     let mut facts = Vec::new();
-    let membership = new.membership(&view.source.selector);
-    let replaced = old.is_some_and(|old| new.pod != old.pod);
+    let membership = new.membership();
+    let replaced = old.is_some_and(|old| *pod != old.row.pod);
     if let Some(old) = old {
         if replaced {
-            facts.push(Event::PodGone { pod: old.pod.clone(), how: Departure::Deleted });
+            facts.push(Event::PodGone { pod: old.row.pod.clone(), how: Departure::Deleted });
         } else if let Err(how) = membership {
-            facts.push(Event::PodGone { pod: old.pod.clone(), how });
+            facts.push(Event::PodGone { pod: pod.clone(), how });
         }
     }
     if membership.is_ok() {
         let before = old.filter(|_| !replaced);
+        let was_lost = before.is_some_and(|before| before.ground.is_lost);
         // First, so that whoever is new there is not chosen for a moment.
-        if is_stranded && before.is_none_or(|before| before.node != new.node) {
-            facts.push(Event::NodeLost { pod: new.pod.clone() });
+        if new.ground.is_lost && !was_lost {
+            facts.push(Event::NodeLost { pod: pod.clone() });
         }
-        let before = before.map(|row| row.member(old_view));
-        facts.extend(event_for(before.as_ref(), new.member(view)));
+        facts.extend(event_for(before.map(Look::member).as_ref(), new.member()));
+        if was_lost && !new.ground.is_lost {
+            facts.push(Event::NodeBack { pod: pod.clone() });
+        }
     }
     facts
 }

@@ -1,8 +1,6 @@
 //! Services: which of them opt in, in what way, and which have the name of a leader Service.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
 
 use machine::{Event, Version};
 use tracing::{info, warn};
@@ -11,7 +9,7 @@ use super::{
     Driver,
     gate::went_back,
     key_of,
-    pods::{pod_facts, unclear_settings},
+    pods::{Look, pod_facts, unclear_settings},
 };
 use crate::annotations::{self, Settings};
 use crate::failover;
@@ -280,7 +278,7 @@ impl Driver {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return Vec::new() };
         let Some(managed) = space.managed.get_mut(&key.name) else { return Vec::new() };
         let (old_settings, old_view) = (managed.settings.clone(), managed.view.clone());
-        managed.view = View { source: Arc::new(source), ports_mode: settings.ports_mode };
+        managed.view = View::new(source, &settings);
         let view = managed.view.clone();
         managed.settings = settings;
         let settings = managed.settings.clone();
@@ -315,11 +313,13 @@ impl Driver {
         let mut unclear = Vec::new();
         // Told one by one, the first that can lead is elected: so the best comes first, as far as that needs no
         // policy, and never whoever a hash table happens to hold first.
-        let mut rows: Vec<_> = space.pods.values().collect();
-        rows.sort_unstable_by_key(|row| (Reverse(row.priority), row.created(), row.pod.name()));
-        for row in rows {
-            unclear.extend(unclear_settings(Some(row), row, &old_view, &view));
-            for event in pod_facts(Some(row), row, self.world.is_stranded(row), &old_view, &view) {
+        let look = |row| Look { row, view: &view, ground: self.world.grounds.of(row) };
+        let mut looks: Vec<_> = space.pods.values().map(look).collect();
+        looks.sort_unstable_by_key(Look::order);
+        for new in looks {
+            unclear.extend(unclear_settings(Some(new.row), new.row, &old_view, &view));
+            let old = Look { view: &old_view, ..new };
+            for event in pod_facts(Some(old), new) {
                 if takes_away(&event) { unfit.push(event) } else { facts.push(event) }
             }
         }

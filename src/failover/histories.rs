@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use machine::{
     Departure, Effect, Election, Endpoint, Epoch, Event, Failback, Member, Micros, Obstruction, OrderId, Pod,
-    Policy, Publication, Reach, Shown, Standing, Timestamp, Version, Wanted,
+    Policy, Publication, Reach, Shown, Site, Standing, Timestamp, Version, Wanted,
 };
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
@@ -16,6 +16,7 @@ use super::{Call, Failover, Http, Ids, Journal, Outcome, Purpose, Seen};
 use crate::apply::Exchange;
 use crate::clock::Clock;
 use crate::managed::{Identity, Key, Surroundings};
+use crate::rows::Grounds;
 use crate::traces::{Renderer, count};
 use crate::world::Pods;
 
@@ -95,6 +96,7 @@ impl World {
             budget: Micros::from_secs(5),
             pods: &Pods::new(),
             horizon: Version(self.version),
+            grounds: &Grounds::default(),
         };
         let seen = Seen {
             key: &key,
@@ -218,6 +220,8 @@ impl World {
                 terminating: false,
                 excluded: false,
                 priority: 0,
+                place: 0,
+                site: Site::Sound,
                 revision: 0,
                 reach: Reach::At(ENDPOINT()),
             });

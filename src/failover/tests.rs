@@ -1,6 +1,6 @@
 use machine::{
     Cause, Departure, Effect, Election, Endpoint, Epoch, Event, Failback, Member, Micros, OrderId, Phase,
-    Pod, Policy, Publication, Reach, Shown, Standing, Timestamp, Version,
+    Pod, Policy, Publication, Reach, Shown, Site, Standing, Timestamp, Version,
 };
 use serde_json::json;
 
@@ -8,6 +8,7 @@ use super::{Call, Failover, Journal, Outcome, Purpose, Seen, Trigger, Who, milli
 use crate::clock::Clock;
 use crate::kinds::fixtures::row;
 use crate::managed::{Identity, Key, Surroundings};
+use crate::rows::Grounds;
 use crate::world::Pods;
 
 mod told;
@@ -43,6 +44,8 @@ fn member(name: &str, version: u64, ready: bool) -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
+        site: Site::Sound,
         revision: 0,
         reach: Reach::At(endpoint),
     }
@@ -111,6 +114,7 @@ impl Run {
             budget: Micros::from_secs(5),
             pods: &self.pods,
             horizon: Version(1),
+            grounds: &Grounds::default(),
         };
         let seen = Seen {
             key: &key,

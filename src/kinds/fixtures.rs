@@ -1,12 +1,10 @@
 //! Objects for tests, as an API server would send them.
 
-use std::sync::Arc;
-
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{PodLite, ServiceLite};
-use crate::annotations::PortsMode;
+use crate::annotations::Settings;
 use crate::rows::{Interner, PodRow, View};
 use crate::service::Source;
 
@@ -100,5 +98,5 @@ pub(crate) fn service(over: &Value) -> ServiceLite {
 }
 
 pub(crate) fn view(over: &Value) -> View {
-    View { source: Arc::new(Source::new(&service(over)).unwrap()), ports_mode: PortsMode::All }
+    View::new(Source::new(&service(over)).unwrap(), &Settings::default())
 }

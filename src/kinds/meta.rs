@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::annotations::PREFIX;
-use crate::names::FIELD_MANAGER;
+use crate::names::{FIELD_MANAGER, LABEL_ZONE};
 
 /// The metadata of a Pod.
 pub(super) fn pod<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
@@ -35,6 +35,27 @@ pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::
     }
     let Name { name, resource_version } = Option::<Name>::deserialize(from)?.unwrap_or_default();
     Ok(ObjectMeta { name, resource_version, ..ObjectMeta::default() })
+}
+
+/// Of a Node also the label of its zone: it has dozens more.
+pub(super) fn node<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Labels {
+        #[serde(rename = "topology.kubernetes.io/zone")]
+        zone: Option<String>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Node {
+        name: Option<String>,
+        resource_version: Option<String>,
+        labels: Option<Labels>,
+    }
+    let Node { name, resource_version, labels } = Option::<Node>::deserialize(from)?.unwrap_or_default();
+    let zone = labels.and_then(|labels| labels.zone);
+    let labels = zone.map(|zone| BTreeMap::from([(LABEL_ZONE.to_owned(), zone)]));
+    Ok(ObjectMeta { name, resource_version, labels, ..ObjectMeta::default() })
 }
 
 /// Metadata with annotations `A`, owners `O`, finalizers `F` and managed fields `M`, where [`IgnoredAny`]

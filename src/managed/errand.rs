@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::failover::{Failover, Purpose};
 use crate::metrics::Counter;
 use crate::notice::Notice;
-use crate::rows::{PodRow, View};
+use crate::rows::{Grounds, PodRow, View};
 use crate::traces::Tracer;
 use crate::world::Pods;
 
@@ -94,6 +94,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) pods: &'a Pods,
     /// How new they are.
     pub(crate) horizon: Version,
+    /// What is known of nodes.
+    pub(crate) grounds: &'a Grounds,
 }
 
 impl Surroundings<'_> {
@@ -105,6 +107,6 @@ impl Surroundings<'_> {
     pub(super) fn member(&self, uid: &str, view: &View) -> Option<machine::Member> {
         let row = self.pods.values().find(|row| row.pod.uid() == uid)?;
         row.membership(&view.source.selector).ok()?;
-        Some(row.member(view))
+        Some(row.member(view, self.grounds.of(row)))
     }
 }

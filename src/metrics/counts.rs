@@ -6,8 +6,8 @@ use machine::Cause;
 
 use super::histogram::Buckets;
 
-/// The causes, in the order in which they are declared and shown. Whoever adds one is sent here by the compiler, from
-/// [`is_everyday`].
+/// The causes of failovers, in the order in which they are declared and shown. Whoever adds one is sent here by the
+/// compiler, from [`is_everyday`]. [`Cause::Removal`], the last one, is none: what is given up on purpose has no successor.
 pub(super) const CAUSES: [Cause; 17] = [
     Cause::FirstElection,
     Cause::Recovery,
@@ -22,10 +22,10 @@ pub(super) const CAUSES: [Cause; 17] = [
     Cause::Refused,
     Cause::NodeLost,
     Cause::Failback,
+    Cause::Cordoned,
     Cause::Switchover,
     Cause::Adopted,
     Cause::Obstruction,
-    Cause::Removal,
 ];
 
 /// The words of [`Failure::category`](crate::failure::Failure::category), and one for whatever else there is. With
@@ -55,6 +55,7 @@ pub(super) const fn is_everyday(cause: Cause) -> bool {
         | Cause::PortUnresolved
         | Cause::Refused
         | Cause::NodeLost
+        | Cause::Cordoned
         | Cause::Adopted
         | Cause::Obstruction
         | Cause::Removal => false,
@@ -138,7 +139,9 @@ impl Counts {
 
     /// Counts a failover.
     pub(super) fn failed_over(&mut self, cause: Cause, took: Duration) {
-        self.failovers[slot(cause)] += 1;
+        if let Some(count) = self.failovers.get_mut(slot(cause)) {
+            *count += 1;
+        }
         self.latency.observe(&LATENCY, took);
     }
 }

@@ -110,7 +110,9 @@ impl Failovers {
         at: SystemTime,
     ) {
         let trace = trace.map(Trace);
-        self.by_cause[counts::slot(cause)].observe(took.as_secs_f64(), trace, Some(at));
+        if let Some(durations) = self.by_cause.get(counts::slot(cause)) {
+            durations.observe(took.as_secs_f64(), trace, Some(at));
+        }
         for (phase, took) in phases {
             self.by_phase[*phase as usize].observe(took.as_secs_f64(), trace, Some(at));
         }

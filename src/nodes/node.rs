@@ -1,9 +1,12 @@
 //! One node, and how old its Lease is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use machine::Version;
+use machine::{Site, Version};
 use tokio::time::Instant;
+
+use crate::rows::Ground;
 
 /// What a kubelet says if nobody has configured it.
 const LEASE_SECONDS: u32 = 40;
@@ -13,17 +16,21 @@ const RENEWALS: u32 = 4;
 
 /// One node.
 #[derive(Default)]
-#[allow(clippy::struct_excessive_bools, reason = "four facts that are independent of each other")]
+#[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(super) struct Node {
     /// There is such a Node.
     pub(super) exists: bool,
     /// Somebody has declared it out of service.
     pub(super) is_out: bool,
+    /// The zone that it says it is in.
+    pub(super) zone: Option<Arc<str>>,
+    /// What is said of it.
+    pub(super) site: Site,
     pub(super) lease: Option<Lease>,
     /// It is taken for lost, since its Lease did not change.
     pub(super) is_silent: bool,
-    /// Whether the driver knows it as lost.
-    pub(super) is_told: bool,
+    /// What the driver knows of it.
+    pub(super) told: Ground,
     /// Since when there is neither Node nor Lease.
     pub(super) gone: Option<Instant>,
 }
@@ -77,6 +84,11 @@ pub(super) fn least(period: Duration) -> Duration {
 }
 
 impl Node {
+    /// What its pods stand on.
+    pub(super) fn ground(&self) -> Ground {
+        Ground { is_lost: self.is_out || self.is_silent, zone: self.zone.clone(), site: self.site }
+    }
+
     /// Whether its silence says anything about the others.
     pub(super) fn counts(&self) -> Option<&Lease> {
         self.lease.as_ref().filter(|_| self.exists && !self.is_out)

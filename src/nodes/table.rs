@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use machine::Site;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Verdict;
 use super::node::{Lease, Node, least, period, seconds};
 use crate::kinds::{NodeLeaseLite, NodeLite, version};
+use crate::rows::Ground;
 
 /// Who heard nothing for so long was cut off. The server ends every watch once in five minutes, which takes some
 /// milliseconds, and an interval's tick is late at times; neither may cost a node's detection a second try.
@@ -62,7 +64,7 @@ impl Nodes {
 
     /// How many nodes are lost.
     pub(super) fn lost(&self) -> usize {
-        self.all.values().filter(|node| node.is_told && node.exists).count()
+        self.all.values().filter(|node| node.told.is_lost && node.exists).count()
     }
 
     /// How many look lost and are not taken for it, since too many do.
@@ -93,6 +95,10 @@ impl Nodes {
     pub(super) fn node_seen(&mut self, node: &NodeLite) {
         let known = self.node(node.name());
         (known.exists, known.is_out, known.gone) = (true, node.is_out_of_service(), None);
+        known.site = node.site();
+        if known.zone.as_deref() != node.zone() {
+            known.zone = node.zone().map(Into::into);
+        }
         self.settle(node.name());
     }
 
@@ -243,11 +249,12 @@ impl Nodes {
     /// Tells the driver what it does not know yet.
     fn settle(&mut self, name: &str) {
         let Some((name, node)) = self.all.get_key_value(name) else { return };
-        let (name, is_lost) = (name.clone(), node.is_out || node.is_silent);
-        if node.is_told == is_lost {
+        let (name, ground) = (name.clone(), node.ground());
+        if node.told == ground {
             return;
         }
-        match (is_lost, node.is_out) {
+        match (ground.is_lost, node.is_out) {
+            _ if ground.is_lost == node.told.is_lost => {}
             (true, true) => warn!(node = &*name, "out of service, by its taint: its leaders are followed"),
             (true, false) => {
                 let age =
@@ -257,18 +264,23 @@ impl Nodes {
             }
             (false, _) => info!(node = &*name, "the node is back"),
         }
-        self.node(&name).is_told = is_lost;
-        self.verdicts.push(Verdict { node: name, is_lost });
+        if ground.site != node.told.site {
+            info!(node = &*name, "{}", words(ground.site));
+        }
+        self.node(&name).told.clone_from(&ground);
+        self.verdicts.push(Verdict { node: name, ground });
     }
 
     fn forget_unless_lost(&mut self, name: &str, now: Instant) {
         let Some(node) = self.all.get_mut(name).filter(|node| !node.exists && node.lease.is_none()) else {
             return;
         };
-        if node.is_told {
+        if node.told.is_lost {
             node.gone.get_or_insert(now);
-        } else {
-            self.all.remove(name);
+        } else if let Some((node, Node { told, .. })) = self.all.remove_entry(name)
+            && told != Ground::default()
+        {
+            self.verdicts.push(Verdict { node, ground: Ground::default() });
         }
     }
 
@@ -276,7 +288,7 @@ impl Nodes {
         let is_old =
             |node: &Node| node.gone.is_some_and(|gone| now.saturating_duration_since(gone) >= REMEMBERED);
         for (name, _) in self.all.extract_if(.., |_, node| is_old(node)) {
-            self.verdicts.push(Verdict { node: name, is_lost: false });
+            self.verdicts.push(Verdict { node: name, ground: Ground::default() });
         }
     }
 
@@ -294,5 +306,14 @@ impl Nodes {
              likewise for other nodes. Raise the flag, leave it out, or let kubelets renew more often \
              (nodeLeaseDurationSeconds)"
         );
+    }
+}
+
+/// What follows from what is said of a node.
+const fn words(site: Site) -> &'static str {
+    match site {
+        Site::Sound => "its pods are chosen like any others",
+        Site::Troubled => "unreachable or not ready, by its taints: others are chosen before its pods",
+        Site::Cordoned => "cordoned: others are chosen before its pods",
     }
 }

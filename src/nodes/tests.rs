@@ -11,6 +11,7 @@ use self::fleet::{Fleet, secs};
 use crate::kinds::fixtures::decode;
 
 const NOTHING: [&str; 0] = [];
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 #[test]
 fn a_silent_node_is_lost_after_two_and_a_half_renewals_and_back_with_the_next_one() {
@@ -288,20 +289,78 @@ fn out_of_service_needs_no_guess_however_many_they_are() {
     assert_eq!(fleet.pass(1), ["n0 is back"]);
 }
 
+// --- zones ---
+
+#[test]
+fn a_zone_is_told_whenever_it_changes_and_no_longer_when_the_node_is_gone() {
+    let mut fleet = Fleet::of(3);
+    let zone =
+        |zone| json!({ "metadata": { "name": "n0", "labels": { "topology.kubernetes.io/zone": zone } } });
+    fleet.nodes.node_seen(&decode(zone(json!("eu-1a"))));
+    assert_eq!(fleet.pass(0), ["n0 is back in eu-1a"]);
+    fleet.nodes.node_seen(&decode(zone(json!("eu-1a"))));
+    assert_eq!(fleet.pass(60), NOTHING);
+    fleet.silence("n0");
+    assert_eq!(fleet.pass(26), ["n0 is lost in eu-1a"]);
+    fleet.nodes.node_seen(&decode(zone(json!("eu-1b"))));
+    assert_eq!(fleet.pass(0), ["n0 is lost in eu-1b"]);
+    fleet.revive("n0");
+    assert_eq!(fleet.pass(1), ["n0 is back in eu-1b"]);
+    fleet.nodes.node_gone("n0", fleet.now);
+    fleet.nodes.lease_gone("n0", fleet.now);
+    assert_eq!(fleet.pass(0), ["n0 is back"]);
+    for empty in [json!(""), json!(null)] {
+        fleet.nodes.node_seen(&decode(zone(empty)));
+        assert_eq!(fleet.pass(0), NOTHING);
+    }
+}
+
+// --- cordoned, and in trouble ---
+
+#[test]
+fn what_is_said_of_a_node_is_told_whenever_it_changes() {
+    let mut fleet = Fleet::of(3);
+    let node = |cordoned: bool, taints: &[&str]| {
+        let taints: Vec<_> =
+            taints.iter().map(|taint| json!({ "key": taint, "effect": "NoSchedule" })).collect();
+        let spec = json!({ "unschedulable": cordoned.then_some(true), "taints": taints });
+        decode(json!({ "metadata": { "name": "n0" }, "spec": spec }))
+    };
+    for (cordoned, taints, expected) in [
+        (true, &["node.kubernetes.io/unschedulable"][..], "n0 is back, cordoned"),
+        (true, &[UNREACHABLE], ""),
+        (false, &[UNREACHABLE], "n0 is back, troubled"),
+        (false, &["node.kubernetes.io/not-ready"], ""),
+        (false, &["node.kubernetes.io/memory-pressure", "mine"], "n0 is back"),
+        (true, &[], "n0 is back, cordoned"),
+    ] {
+        fleet.nodes.node_seen(&node(cordoned, taints));
+        let told: Vec<_> = Some(expected).into_iter().filter(|expected| !expected.is_empty()).collect();
+        assert_eq!(fleet.pass(0), told, "{cordoned} {taints:?}");
+    }
+    fleet.silence("n0");
+    assert_eq!(fleet.pass(26), ["n0 is lost, cordoned"]);
+    fleet.nodes.node_seen(&node(true, &["node.kubernetes.io/out-of-service"]));
+    assert_eq!(fleet.pass(60), NOTHING);
+}
+
 #[test]
 fn slim_objects_read_what_an_api_server_sends() {
     let node: crate::kinds::NodeLite = decode(json!({
-        "metadata": { "name": "n0", "resourceVersion": "7", "managedFields": [{ "manager": "kubelet" }] },
+        "metadata": {
+            "name": "n0", "resourceVersion": "7", "managedFields": [{ "manager": "kubelet" }],
+            "labels": { "kubernetes.io/hostname": "n0", "topology.kubernetes.io/zone": "eu-1a" },
+        },
         "spec": { "podCIDR": "10.0.0.0/24", "taints": [
             { "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" },
             { "key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute" },
         ] },
         "status": { "images": [] },
     }));
-    assert!(node.is_out_of_service() && node.name() == "n0");
+    assert!(node.is_out_of_service() && node.name() == "n0" && node.zone() == Some("eu-1a"));
     let bare: crate::kinds::NodeLite =
         decode(json!({ "metadata": { "name": "n1" }, "spec": { "taints": null } }));
-    assert!(!bare.is_out_of_service());
+    assert!(!bare.is_out_of_service() && bare.zone().is_none());
     let lease: crate::kinds::NodeLeaseLite = decode(json!({
         "metadata": { "name": "n0", "namespace": "kube-node-lease", "resourceVersion": "8", "ownerReferences": [] },
         "spec": { "holderIdentity": "n0", "leaseDurationSeconds": 40, "renewTime": "2026-01-01T00:00:00.000000Z" },

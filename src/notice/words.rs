@@ -226,6 +226,7 @@ pub const fn cause_words(cause: Cause) -> &'static str {
         Cause::Refused => "the API server refused the leader's endpoint",
         Cause::NodeLost => "the leader's node was lost",
         Cause::Failback => "a better-ranked pod took over",
+        Cause::Cordoned => "the leader's node was cordoned",
         Cause::Switchover => "somebody asked for it",
         Cause::Adopted => "another replica or a person published it",
         Cause::Obstruction => "an object that is not ours stood in the way",

@@ -9,8 +9,15 @@ use machine::Policy;
 use crate::annotations;
 
 /// The settings that are a policy's, without the prefix that annotations have.
-const KEYS: [&str; 6] =
-    ["failback", "sticky", "min-ready-duration", "failover-min-delay", "strategy", "prefer-new-revision"];
+const KEYS: [&str; 7] = [
+    "failback",
+    "sticky",
+    "min-ready-duration",
+    "failover-min-delay",
+    "strategy",
+    "prefer-new-revision",
+    "leave-cordoned",
+];
 
 /// One setting of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +30,20 @@ pub struct Override {
 impl Override {
     /// The policy with this setting.
     pub(super) fn apply(&self, policy: &mut Policy) {
-        let Policy { failback, min_ready_duration, failover_min_delay, strategy, prefer_new_revision } =
-            self.policy.clone();
+        let Policy {
+            failback,
+            min_ready_duration,
+            failover_min_delay,
+            strategy,
+            prefer_new_revision,
+            leave_cordoned,
+        } = self.policy.clone();
         match self.key {
             "failback" | "sticky" => policy.failback = failback,
             "min-ready-duration" => policy.min_ready_duration = min_ready_duration,
             "failover-min-delay" => policy.failover_min_delay = failover_min_delay,
             "strategy" => policy.strategy = strategy,
+            "leave-cordoned" => policy.leave_cordoned = leave_cordoned,
             _ => policy.prefer_new_revision = prefer_new_revision,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use machine::{
     Departure, Effect, Epoch, Event, Member, Micros, Notice, Obstruction, Outcome, Phase, Pod, Publication,
-    Reach, Scope, Shown, Timestamp, Wanted,
+    Reach, Scope, Shown, Site, Timestamp, Wanted,
 };
 
 use crate::kinds::wall_time;
@@ -105,7 +105,12 @@ pub fn event(event: &Event, leader: Option<&Pod>) -> String {
 /// What else matters about a member.
 fn remarks(member: &Member) -> String {
     let mut words = String::new();
-    for (is_so, remark) in [(member.terminating, "terminating"), (member.excluded, "never to lead")] {
+    for (is_so, remark) in [
+        (member.terminating, "terminating"),
+        (member.excluded, "never to lead"),
+        (member.site == Site::Cordoned, "its node is cordoned"),
+        (member.site == Site::Troubled, "its node is unreachable or not ready"),
+    ] {
         if is_so {
             let _ = write!(words, ", {remark}");
         }

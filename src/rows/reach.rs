@@ -7,18 +7,29 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use machine::{Endpoint, Reach};
 
 use super::PodRow;
-use crate::annotations::PortsMode;
+use crate::annotations::{PortsMode, Preferred, Settings};
 use crate::kinds::Family;
 use crate::service::Source;
 use crate::slice::Content;
 
-/// A source Service and its settings, as far as they decide where a pod can be reached.
+/// A source Service and its settings, as far as they decide where a pod can be reached and how well it is placed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// The Service.
     pub source: Arc<Source>,
     /// What to do about a port that does not resolve.
     pub ports_mode: PortsMode,
+    /// Where the leader had better run.
+    pub preferred: Preferred,
+}
+
+impl View {
+    /// The Service with these settings.
+    #[must_use]
+    pub fn new(source: Source, settings: &Settings) -> Self {
+        let preferred = settings.preferred.clone();
+        Self { source: Arc::new(source), ports_mode: settings.ports_mode, preferred }
+    }
 }
 
 /// A port of a Service as it resolves on a pod.

@@ -6,13 +6,13 @@ use machine::Endpoint;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::annotations::PortsMode;
+use crate::annotations::{PortsMode, Preferred};
 use crate::kinds::fixtures::{READY, pod, row, view, with};
 
 mod memory;
 
 fn member(over: &Value) -> Member {
-    row(over).member(&view(&json!({})))
+    row(over).member(&view(&json!({})), &Ground::default())
 }
 
 fn endpoint(row: &PodRow, view: &View) -> Endpoint {
@@ -137,7 +137,7 @@ fn without_an_address_of_the_first_family_there_is_no_way_to_it() {
         Reach::NoAddress
     );
     let six_first = view(&json!({"spec": {"ipFamilies": ["IPv6", "IPv4"]}}));
-    let reach = row(&json!({})).member(&six_first).reach;
+    let reach = row(&json!({})).member(&six_first, &Ground::default()).reach;
     assert_eq!(reach.endpoint().unwrap().address.to_string(), "fd00:7::21");
 }
 
@@ -148,7 +148,10 @@ fn resolved(port: &Value, over: &Value) -> Result<u16, bool> {
     match resolve(&row, &view) {
         Ok(ports) => Ok(ports[0].port),
         Err(unresolved) => {
-            assert_eq!(row.member(&view).reach, Reach::PortUnresolved { named: unresolved.named });
+            assert_eq!(
+                row.member(&view, &Ground::default()).reach,
+                Reach::PortUnresolved { named: unresolved.named }
+            );
             Err(unresolved.named)
         }
     }
@@ -212,12 +215,12 @@ fn ports_mode_available_publishes_what_resolves() {
     let all = view(&source);
     let available = View { ports_mode: PortsMode::Available, ..all.clone() };
     let row = row(&json!({}));
-    assert_eq!(row.member(&all).reach, Reach::PortUnresolved { named: true });
+    assert_eq!(row.member(&all, &Ground::default()).reach, Reach::PortUnresolved { named: true });
     let names: Vec<_> = resolve(&row, &available).unwrap().into_iter().map(|port| port.name).collect();
     assert_eq!(names, ["b", "c"]);
     let none = view(&json!({"spec": {"ports": [{"port": 1, "targetPort": "absent"}]}}));
     let none = View { ports_mode: PortsMode::Available, ..none };
-    assert_eq!(row.member(&none).reach, Reach::PortUnresolved { named: true });
+    assert_eq!(row.member(&none, &Ground::default()).reach, Reach::PortUnresolved { named: true });
 }
 
 #[test]
@@ -334,4 +337,32 @@ fn a_pod_is_found_by_its_name() {
     assert!(pods.contains("a") && pods.contains("b") && !pods.contains("c"));
     assert_eq!(ByName::from(Pod::new("a", "1")), ByName::from(Pod::new("a", "9")), "by its name alone");
     assert_ne!(ByName::from(Pod::new("a", "1")), ByName::from(Pod::new("b", "1")));
+}
+
+/// The fixture runs on node-7 and says that this is in eu-1a.
+#[test]
+fn a_place_suits_by_its_node_first_and_by_its_zone() {
+    let place = |row: &PodRow, ground: &Ground, node: Option<&str>, zone: Option<&str>| {
+        let preferred = Preferred { node: node.map(Arc::from), zone: zone.map(Arc::from) };
+        row.member(&View { preferred, ..view(&json!({})) }, ground).place
+    };
+    let (here, nowhere) = (row(&json!({})), Ground::default());
+    for (node, zone, expected) in [
+        (None, None, 0),
+        (Some("node-8"), Some("eu-1b"), 0),
+        (None, Some("eu-1a"), 1),
+        (Some("node-7"), Some("eu-1b"), 2),
+        (Some("node-7"), Some("eu-1a"), 3),
+    ] {
+        assert_eq!(place(&here, &nowhere, node, zone), expected, "{node:?} {zone:?}");
+    }
+    // Its own label is nearer to the truth than the node's, which counts where it has none.
+    let ground = Ground { zone: Some("eu-1b".into()), ..Ground::default() };
+    assert_eq!(place(&here, &ground, None, Some("eu-1b")), 0);
+    let unlabelled = row(&json!({"metadata": {"labels": {"topology.kubernetes.io/zone": null}}}));
+    assert_eq!(place(&unlabelled, &ground, None, Some("eu-1b")), 1);
+    assert_eq!(place(&unlabelled, &nowhere, None, Some("eu-1b")), 0);
+    // Nothing is no place that could be meant.
+    let pending = row(&json!({"spec": {"nodeName": null}}));
+    assert_eq!(place(&pending, &nowhere, None, None), 0);
 }

@@ -6,7 +6,7 @@ use lab::{Pod, leader_of};
 use crate::support::{SOON, Stage};
 
 /// Every annotation of a source Service with a value that is none, and what is used instead.
-const INVALID: [(&str, &str, &str); 10] = [
+const INVALID: [(&str, &str, &str); 13] = [
     ("leader-service-name", "Not_a_Name", "<source>-leader"),
     ("failback", "sometimes", "never"),
     ("sticky", "maybe", "true"),
@@ -14,6 +14,9 @@ const INVALID: [(&str, &str, &str); 10] = [
     ("failover-min-delay", "-5s", "0s"),
     ("strategy", "fastest", "oldest"),
     ("prefer-new-revision", "yes", "true"),
+    ("prefer-node", "Node 7", "no preferred node"),
+    ("prefer-zone", "eu,us", "no preferred zone"),
+    ("leave-cordoned", "soon", "false"),
     ("ports-mode", "some", "all"),
     ("paused", "tomorrow", "false"),
     ("switchover-to", "orders-1;now", "no switchover"),

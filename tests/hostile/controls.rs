@@ -171,6 +171,32 @@ async fn never_lead_and_priority_decide_who_leads() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_preferred_node_and_a_preferred_zone_decide_among_equal_priorities() -> Result<()> {
+    let stage = Stage::new("place").await?;
+    let source = stage.source("orders").annotation("zen-lead.io/prefer-zone", "eu-1b").create().await?;
+    let mut pods = Vec::new();
+    for (number, zone) in [(0, "eu-1a"), (1, "eu-1a"), (2, "eu-1b"), (3, "eu-1b")] {
+        let pod = stage.member("orders", &format!("orders-{number}")).node(&format!("node-{number}"));
+        pods.push(pod.label("topology.kubernetes.io/zone", zone).ready().create().await?);
+        stage.until_led("orders", &pods[0]).await?;
+    }
+    stage.all_is_seen().await?;
+    assert_eq!(leader(&stage).await?.as_deref(), Some("orders-0"), "a place alone unseats nobody");
+    pods[0].unready().await?;
+    stage.until_led("orders", &pods[2]).await?;
+    // With failback it does, and the node is the closer wish.
+    source.annotate("zen-lead.io/failback", Some("immediate")).await?;
+    source.annotate("zen-lead.io/prefer-node", Some("node-1")).await?;
+    stage.until_led("orders", &pods[1]).await?;
+    stage.until_told("LeaderChanged", &["orders-1", "failback"]).await?;
+    source.annotate("zen-lead.io/prefer-node", None).await?;
+    stage.until_led("orders", &pods[2]).await?;
+    pods[3].annotate("zen-lead.io/priority", Some("1")).await?;
+    stage.until_led("orders", &pods[3]).await?;
+    stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_strategy_decides_among_equals() -> Result<()> {
     let stage = Stage::new("strategy").await?;
     let source = stage.source("orders").create().await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use machine::{
     Departure, Effect, Election, Endpoint, Epoch, Event, Member, Micros, Outcome, Pod, Policy, Publication,
-    Reach, Shown, Standing, Switchover, Timestamp, Version, Wanted,
+    Reach, Shown, Site, Standing, Switchover, Timestamp, Version, Wanted,
 };
 use zen_lead::record::{Header, Record, Start, write_header, write_record};
 
@@ -191,6 +191,8 @@ impl Story {
             terminating: false,
             excluded: false,
             priority: 0,
+            place: 0,
+            site: Site::Sound,
             revision: 0x5d4c_9b8a,
             reach: Reach::At(Endpoint {
                 address: [10, 244, 1, last].into(),

@@ -119,7 +119,7 @@ impl Notices {
             "failback" => self.failback.contains(source),
             "switchover" => self.switchover.contains(source),
             // Nothing of this ever happens here.
-            "finished" | "address_lost" | "port_unresolved" | "node_lost" => false,
+            "finished" | "address_lost" | "port_unresolved" | "node_lost" | "cordoned" => false,
             _ => true,
         };
         if is_so { Ok(()) } else { Err(format!("I9: the cause that is told has never been: {note}")) }

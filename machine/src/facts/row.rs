@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::rank::Ranking;
-use crate::{Bar, Endpoint, Member, Pod, Policy, Reach, Switchover, Timestamp};
+use crate::{Bar, Endpoint, Member, Pod, Policy, Reach, Site, Switchover, Timestamp};
 
 use super::Facts;
 
@@ -68,6 +68,11 @@ impl Row {
         self.eligible_at(policy).is_some_and(|from| from <= at)
     }
 
+    /// It is only chosen while nobody elsewhere can be.
+    pub(crate) fn is_avoided(&self) -> bool {
+        self.member.site != Site::Sound
+    }
+
     /// Terminating, and still answering.
     pub(crate) const fn can_drain(&self) -> bool {
         let member = &self.member;
@@ -111,6 +116,11 @@ impl Facts {
             .filter(|row| row.is_eligible(&self.policy, at) && except != Some(&row.member.pod))
             .min_by(|a, b| ranking.compare(a, b))
             .map(|row| &row.member.pod)
+    }
+
+    /// Whether `leader` is to leave its node before that is drained, if somebody elsewhere can follow.
+    pub(crate) fn leaves(&self, leader: &Row) -> bool {
+        self.policy.leave_cordoned && leader.member.site == Site::Cordoned
     }
 
     /// Whether the leader's node is lost, and somebody elsewhere can follow.

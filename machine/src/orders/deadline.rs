@@ -86,7 +86,9 @@ impl Facts {
                 if let Failback::After(wait) = self.policy.failback {
                     self.add_eligible(wait, at, next);
                 }
-                if self.pending(at).is_some() || leader_row.is_some_and(|row| row.node_lost) {
+                if self.pending(at).is_some()
+                    || leader_row.is_some_and(|row| row.node_lost || self.leaves(row))
+                {
                     self.add_eligible(Micros::ZERO, at, next);
                 }
             }

@@ -104,12 +104,23 @@ impl Facts {
                 return Some((&row.member.pod, Cause::Switchover));
             }
         }
+        let incumbent = self.row(leader)?;
+        if self.leaves(incumbent)
+            && let Some(successor) = self.successor(Some(leader), at)
+            && self.row(successor).is_some_and(|row| !row.is_avoided())
+        {
+            return Some((successor, Cause::Cordoned));
+        }
         let Failback::After(wait) = self.policy.failback else { return None };
-        let (ranking, incumbent) = (self.ranking(at), self.row(leader)?);
+        let ranking = self.ranking(at);
+        let is_elsewhere = |row: &Row| !row.is_avoided() && row.is_eligible(&self.policy, at);
+        let may_be_chosen =
+            |row: &Row| !row.is_avoided() || incumbent.is_avoided() && !self.rows.iter().any(is_elsewhere);
         // Rank first: most often nobody comes before the leader. It needs no comparison with itself, by name at last.
         self.rows
             .iter()
-            .filter(|row| !std::ptr::eq(*row, incumbent) && ranking.compare(row, incumbent).is_lt())
+            .filter(|row| !std::ptr::eq(*row, incumbent) && ranking.is_better(row, incumbent))
+            .filter(|row| may_be_chosen(row))
             .filter(|row| row.eligible_at(&self.policy).is_some_and(|from| from.plus(wait) <= at))
             .min_by(|a, b| ranking.compare(a, b))
             .map(|row| (&row.member.pod, Cause::Failback))

@@ -136,7 +136,7 @@ impl Cx<'_> {
         }
         let cause = match cause {
             // What was preferred cannot be, and who led is lost as well.
-            Cause::Failback | Cause::Switchover => {
+            Cause::Failback | Cause::Cordoned | Cause::Switchover => {
                 incumbent.and_then(|incumbent| self.loss(incumbent)).unwrap_or(Cause::Unready)
             }
             other => other,

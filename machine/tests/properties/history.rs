@@ -93,6 +93,8 @@ impl Bytes<'_> {
             PodOp::Excluded,
             PodOp::Priority,
             PodOp::Revision,
+            PodOp::Place,
+            PodOp::Site,
         ])
     }
 

@@ -1,8 +1,8 @@
 //! What must hold of a replica after each fact, in terms of what it was told.
 
 use machine::{
-    Cause, Departure, Event, Failback, Micros, Phase, Pod, Publication, Reach, Shown, State, Step, Timestamp,
-    Version, Wanted,
+    Cause, Departure, Event, Failback, Member, Micros, Phase, Pod, Publication, Reach, Shown, Site, State,
+    Step, Timestamp, Version, Wanted,
 };
 
 use crate::met::{Met, met};
@@ -126,7 +126,7 @@ impl Replica {
             Cause::Adopted => is_begun || is_seen,
             Cause::Removal => matches!(event, Event::OptedOut | Event::ServiceGone),
             Cause::Obstruction => matches!(event, Event::Blocked { .. }),
-            Cause::Failback | Cause::Switchover if to.0 == Phase::Reelecting => {
+            Cause::Failback | Cause::Cordoned | Cause::Switchover if to.0 == Phase::Reelecting => {
                 matches!(event, Event::Confirmed { .. }) && self.told.paused.is_none() && self.told.lease
             }
             _ => is_true,
@@ -195,6 +195,7 @@ impl Replica {
             Cause::AddressLost => is(|member| member.reach == Reach::NoAddress),
             Cause::PortUnresolved => is(|member| matches!(member.reach, Reach::PortUnresolved { .. })),
             Cause::NodeLost => self.told.node_lost.contains(&pod),
+            Cause::Cordoned => is(|member| member.site == Site::Cordoned),
             Cause::FirstElection
             | Cause::Recovery
             | Cause::Refused
@@ -230,8 +231,20 @@ impl Replica {
                 };
                 assert!(wait.is_some_and(is_eligible), "a failback that is not due");
                 let leader = incumbent.and_then(|leader| told.member(uid(leader)));
-                let is_better = leader.is_some_and(|leader| told.rank(chosen) < told.rank(leader));
+                let is_better = leader.is_some_and(|leader| told.merit(chosen) < told.merit(leader));
                 assert!(is_better || told.request.is_some(), "a failback to no better member");
+                if chosen.site != Site::Sound {
+                    let is_elsewhere = |member: &Member| member.site == Site::Sound;
+                    let somebody = leader.is_some_and(is_elsewhere) || told.eligible(at).any(is_elsewhere);
+                    assert!(!somebody, "a failback to a node that is avoided, and somebody is elsewhere");
+                }
+            }
+            Cause::Cordoned => {
+                met(Met::Cordoned);
+                let leader = incumbent.and_then(|leader| told.member(uid(leader)));
+                assert!(told.policy.leave_cordoned, "nobody asked to leave cordoned nodes");
+                assert!(leader.is_some_and(|leader| leader.site == Site::Cordoned), "{leader:?}");
+                assert_eq!(chosen.site, Site::Sound, "from one node that is avoided to another");
             }
             Cause::Switchover => {
                 met(Met::Switchover);

@@ -25,11 +25,13 @@ pub(crate) enum Met {
     Absent,
     /// A better-ranked member took over.
     Failback,
+    /// The leader left a cordoned node.
+    Cordoned,
     /// The named member took over.
     Switchover,
 }
 
-const SITUATIONS: [Met; 9] = [
+const SITUATIONS: [Met; 10] = [
     Met::Namesake,
     Met::OldNews,
     Met::Gap,
@@ -38,6 +40,7 @@ const SITUATIONS: [Met; 9] = [
     Met::Conflict,
     Met::Absent,
     Met::Failback,
+    Met::Cordoned,
     Met::Switchover,
 ];
 

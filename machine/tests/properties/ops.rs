@@ -75,6 +75,8 @@ pub(crate) enum PodOp {
     Excluded,
     Priority,
     Revision,
+    Place,
+    Site,
 }
 
 /// What becomes of a write.
@@ -123,6 +125,8 @@ fn pod_op() -> impl Strategy<Value = PodOp> {
         1 => Just(PodOp::Excluded),
         1 => Just(PodOp::Priority),
         1 => Just(PodOp::Revision),
+        1 => Just(PodOp::Place),
+        2 => Just(PodOp::Site),
     ]
 }
 

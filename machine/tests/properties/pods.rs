@@ -1,6 +1,6 @@
 //! The pods as they truly are, and what their watch has to show of them.
 
-use machine::{Departure, Endpoint, Member, Pod, Reach, Timestamp, Version};
+use machine::{Departure, Endpoint, Member, Pod, Reach, Site, Timestamp, Version};
 
 use crate::server::Server;
 
@@ -106,6 +106,8 @@ impl Server {
             terminating: false,
             excluded: false,
             priority: 0,
+            place: 0,
+            site: Site::Sound,
             revision: 0,
             reach,
         };

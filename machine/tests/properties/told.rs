@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 
 use machine::{
-    Endpoint, Epoch, Event, Member, Policy, Publication, Strategy, Switchover, Timestamp, Version, Wanted,
+    Endpoint, Epoch, Event, Member, Policy, Publication, Site, Strategy, Switchover, Timestamp, Version,
+    Wanted,
 };
 
 use crate::met::{Met, met};
@@ -335,8 +336,13 @@ impl Told {
         })
     }
 
-    /// The smaller, the better; requests apart.
+    /// The smaller, the sooner chosen; requests apart.
     pub(crate) fn rank(&self, member: &Member) -> impl Ord + use<> {
+        (member.site != Site::Sound, self.merit(member))
+    }
+
+    /// The smaller, the better; requests and nodes apart.
+    pub(crate) fn merit(&self, member: &Member) -> impl Ord + use<> {
         let (name, text) = (member.pod.name().to_owned(), member.pod.uid().to_owned());
         let created = i128::from(member.created.0);
         let by_strategy = match self.policy.strategy {
@@ -345,7 +351,7 @@ impl Told {
             Strategy::LongestReady => i128::from(member.ready_changed.0),
         };
         let is_old = self.policy.prefer_new_revision && self.newest_revision() != Some(member.revision);
-        (Reverse(member.priority), is_old, by_strategy, created, name, text)
+        (Reverse(member.priority), Reverse(member.place), is_old, by_strategy, created, name, text)
     }
 
     /// That of the youngest pod.

@@ -5,7 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use machine::{
-    Endpoint, Epoch, Member, Micros, Pod, Policy, Publication, Reach, Shown, Switchover, Timestamp, Version,
+    Endpoint, Epoch, Member, Micros, Pod, Policy, Publication, Reach, Shown, Site, Switchover, Timestamp,
+    Version,
 };
 
 /// When every test begins: the epochs of first elections start here.
@@ -24,6 +25,8 @@ pub(crate) fn pod(name: &str) -> PodBuilder {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
+        site: Site::Sound,
         revision: 0,
         reach: at(place),
     })
@@ -73,6 +76,16 @@ impl PodBuilder {
 
     pub(crate) fn priority(mut self, priority: i32) -> Self {
         self.0.priority = priority;
+        self
+    }
+
+    pub(crate) fn place(mut self, place: u8) -> Self {
+        self.0.place = place;
+        self
+    }
+
+    pub(crate) fn site(mut self, site: Site) -> Self {
+        self.0.site = site;
         self
     }
 

@@ -26,6 +26,16 @@ fn failback_at_once_confirms_the_better_member_then_moves() {
 }
 
 #[test]
+fn failback_moves_to_a_better_place_and_nothing_else_does() {
+    let mut sticky = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+    sticky.changed(pod("b").ready().place(3)).is_silent().rests();
+    let mut run = run(Micros::ZERO);
+    run.changed(pod("c").ready()).is_silent();
+    run.changed(pod("c").ready().place(1)).is("Elected b@7", &["confirm c"]);
+    run.confirmed(pod("c").ready().place(1)).is("Reelecting c@8 by failback", &["publish c@8 .3"]);
+}
+
+#[test]
 fn failback_waits_until_the_better_member_was_eligible_for_so_long() {
     let mut run = run(secs(60));
     let now = run.now;

@@ -7,6 +7,7 @@ mod answers;
 mod asked;
 mod candidates;
 mod contests;
+mod cordoned;
 mod draining;
 mod elected;
 mod epochs;

@@ -50,6 +50,16 @@ fn priority_comes_before_everything_else() {
 }
 
 #[test]
+fn the_place_comes_after_priority_and_before_everything_else() {
+    let members = [ready("a").revision(1), ready("b").place(1).revision(1), ready("c").revision(2)];
+    assert_eq!(successor(Policy::default(), members), "b1");
+    let members = [ready("a").place(1), ready("b").place(3), ready("c").place(2)];
+    assert_eq!(successor(Policy::default(), members), "b1");
+    let members = [ready("a").place(3), ready("b").priority(1), ready("c").place(3).priority(-1)];
+    assert_eq!(successor(Policy::default(), members), "b1");
+}
+
+#[test]
 fn the_newest_revision_comes_first_while_a_rollout_runs() {
     let members = [ready("a").revision(1), ready("b").revision(2), ready("c").revision(2)];
     assert_eq!(successor(Policy::default(), members.clone()), "b1");

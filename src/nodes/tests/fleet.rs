@@ -3,20 +3,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use machine::Site;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::table::Nodes;
 use super::super::{LOOK_EVERY, Verdict};
 use crate::kinds::fixtures::decode;
+use crate::rows::Ground;
 
 pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
 /// In words.
-pub(super) fn words(Verdict { node, is_lost }: &Verdict) -> String {
-    format!("{node} is {}", if *is_lost { "lost" } else { "back" })
+pub(super) fn words(Verdict { node, ground }: &Verdict) -> String {
+    let Ground { is_lost, zone, site } = ground;
+    let zone = zone.as_deref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+    let site = match site {
+        Site::Sound => "",
+        Site::Troubled => ", troubled",
+        Site::Cordoned => ", cordoned",
+    };
+    format!("{node} is {}{zone}{site}", if *is_lost { "lost" } else { "back" })
 }
 
 pub(super) fn node_json(name: &str, is_out: bool) -> Value {

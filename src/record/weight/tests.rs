@@ -1,7 +1,7 @@
 //! Every text that a record holds is counted, with what goes with its allocation.
 
 use machine::{
-    Departure, Endpoint, Epoch, Mirror, OrderId, Phase, Reach, Reason, Scope, Shown, Standing, Step,
+    Departure, Endpoint, Epoch, Mirror, OrderId, Phase, Reach, Reason, Scope, Shown, Site, Standing, Step,
     Switchover, Timestamp, Transition, Version,
 };
 
@@ -37,6 +37,8 @@ fn orders_member() -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
+        site: Site::Sound,
         revision: 0,
         reach: Reach::NoAddress,
     }

@@ -14,6 +14,7 @@ fn each_setting_is_its_own() {
         ("failover-min-delay=5s", Policy { failover_min_delay: five, ..base() }),
         ("strategy=newest", Policy { strategy: Strategy::Newest, ..base() }),
         ("prefer-new-revision=true", Policy::default()),
+        ("leave-cordoned=true", Policy { leave_cordoned: true, ..base() }),
     ] {
         let setting: Override = text.parse().unwrap();
         let mut policy = base();

@@ -1,7 +1,8 @@
 //! What counts as a switch, and to which cause an outage goes.
 
 use machine::{
-    Endpoint, Epoch, Member, Outcome, Policy, Publication, Reach, Shown, Standing, Step, Version, Wanted,
+    Endpoint, Epoch, Member, Outcome, Policy, Publication, Reach, Shown, Site, Standing, Step, Version,
+    Wanted,
 };
 
 use super::*;
@@ -20,6 +21,8 @@ fn member(name: &str, version: u64, ready: bool) -> Member {
         terminating: false,
         excluded: false,
         priority: 0,
+        place: 0,
+        site: Site::Sound,
         revision: 0,
         reach: Reach::At(Endpoint { address: [10, 0, 0, 1].into(), content: 7 }),
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::annotations::PortsMode;
 use crate::kinds::fixtures::merge;
-use crate::rows::event_for;
+use crate::rows::{Ground, event_for};
 
 fn name() -> impl Strategy<Value = String> {
     "[a-z]([a-z0-9-]{0,12}[a-z0-9])?"
@@ -68,8 +68,8 @@ proptest! {
         let ports_mode = if available { PortsMode::Available } else { PortsMode::All };
         let view = View { ports_mode, ..view(&json!({"spec": {"ports": ports}})) };
         let row = row(&pod);
-        let member = row.member(&view);
-        prop_assert_eq!(event_for(Some(&member), row.member(&view)), None::<Event>);
+        let member = row.member(&view, &Ground::default());
+        prop_assert_eq!(event_for(Some(&member), row.member(&view, &Ground::default())), None::<Event>);
         let shown = match member.reach.endpoint() {
             None => Shown::Nobody,
             Some(endpoint) if terminating => Shown::Terminating(endpoint),

@@ -1,6 +1,6 @@
 //! What happens to pods, and how replicas come to hear of it.
 
-use machine::{Departure, Event, Pod, Reach, Timestamp};
+use machine::{Departure, Event, Pod, Reach, Site, Timestamp};
 
 use crate::met::{Met, met};
 use crate::ops::PodOp;
@@ -38,6 +38,14 @@ impl World {
             PodOp::Excluded => member.excluded = !member.excluded,
             PodOp::Priority => member.priority = 1 - member.priority,
             PodOp::Revision => member.revision += 1,
+            PodOp::Place => member.place = (member.place + 1) % 4,
+            PodOp::Site => {
+                member.site = match member.site {
+                    Site::Sound => Site::Cordoned,
+                    Site::Cordoned => Site::Troubled,
+                    Site::Troubled => Site::Sound,
+                }
+            }
         }
         if let Some(truth) = &mut self.server.pods.slots[slot]
             && truth.member.ready != was_ready

@@ -17,6 +17,7 @@ impl World {
             failover_min_delay: if kind.is_multiple_of(2) { secs(5) } else { Micros::ZERO },
             strategy: [Strategy::Oldest, Strategy::Newest, Strategy::LongestReady][usize::from(kind % 3)],
             prefer_new_revision: kind < 6,
+            leave_cordoned: kind % 4 != 1,
         };
         self.feed_all(&Event::PolicyChanged { policy: self.policy.clone() });
     }

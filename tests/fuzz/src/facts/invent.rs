@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use machine::{
     Departure, Election, Endpoint, Epoch, Event, Failback, Member, Micros, Obstruction, OrderId, Outcome,
-    Pod, Policy, Publication, Reach, Shown, Standing, Strategy, Switchover, Timestamp, Version,
+    Pod, Policy, Publication, Reach, Shown, Site, Standing, Strategy, Switchover, Timestamp, Version,
 };
 
 /// When it begins, in seconds since 1970.
@@ -119,6 +119,9 @@ impl<'a> Inventor<'a> {
             terminating: flags & 0x18 == 0x18,
             excluded: flags & 0x60 == 0x60,
             priority: [0, 0, 1, i32::MAX, i32::MIN][self.below(5)],
+            // From bits that say something else as well: what was kept goes on saying what it was kept for.
+            place: flags >> 3 & 3,
+            site: [Site::Sound, Site::Sound, Site::Troubled, Site::Cordoned][usize::from(flags >> 5 & 3)],
             revision: self.below(3) as u64,
             reach: match self.below(8) {
                 0 => Reach::NoAddress,
@@ -158,16 +161,21 @@ impl<'a> Inventor<'a> {
     }
 
     fn policy(&mut self) -> Policy {
+        let failback = match self.below(3) {
+            0 => Failback::Never,
+            1 => Failback::After(Micros::ZERO),
+            _ => Failback::After(Micros(self.number())),
+        };
+        let [min_ready_duration, failover_min_delay] =
+            [(); 2].map(|()| Micros(self.some(Self::number).unwrap_or_default()));
+        let kind = self.byte();
         Policy {
-            failback: match self.below(3) {
-                0 => Failback::Never,
-                1 => Failback::After(Micros::ZERO),
-                _ => Failback::After(Micros(self.number())),
-            },
-            min_ready_duration: Micros(self.some(Self::number).unwrap_or_default()),
-            failover_min_delay: Micros(self.some(Self::number).unwrap_or_default()),
-            strategy: [Strategy::Oldest, Strategy::Newest, Strategy::LongestReady][self.below(3)],
+            failback,
+            min_ready_duration,
+            failover_min_delay,
+            strategy: [Strategy::Oldest, Strategy::Newest, Strategy::LongestReady][usize::from(kind % 3)],
             prefer_new_revision: self.is_so(),
+            leave_cordoned: kind / 3 % 2 == 1,
         }
     }
 

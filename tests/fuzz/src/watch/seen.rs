@@ -1,13 +1,12 @@
 //! What the controller makes of an object, but for telling the machine.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use machine::{Epoch, Mirror, Timestamp};
-use zen_lead::annotations::{self, PortsMode};
+use zen_lead::annotations::{self, Settings};
 use zen_lead::kinds::{Family, PodLite, ServiceLite, SliceLite};
 use zen_lead::names::leader_service;
-use zen_lead::rows::{Interner, PodRow, View, event_for};
+use zen_lead::rows::{Ground, Interner, PodRow, View, event_for};
 use zen_lead::service::{
     Place, Source, asks_for, claim_service, claim_slice, desired, difference, is_generated, remembered,
 };
@@ -37,14 +36,14 @@ impl Seen for PodLite {
 
     fn seen(&self, state: &mut Pods) {
         let Some(row) = PodRow::new(self, &mut state.interner) else { return };
-        let view = view();
+        let (view, ground) = (view(), Ground::default());
         let _ = row.membership(&view.source.selector);
         for family in [Family::V4, Family::V6] {
             let _ = row.reach(&view, family);
         }
-        let old = state.rows.get(row.pod.name()).map(|old| old.member(&view));
-        let event = event_for(old.as_ref(), row.member(&view));
-        assert!(event.is_none() || old != Some(row.member(&view)), "an event about nothing");
+        let old = state.rows.get(row.pod.name()).map(|old| old.member(&view, &ground));
+        let event = event_for(old.as_ref(), row.member(&view, &ground));
+        assert!(event.is_none() || old != Some(row.member(&view, &ground)), "an event about nothing");
         state.rows.insert(row.pod.name().to_owned(), row);
     }
 }
@@ -61,7 +60,7 @@ impl Seen for ServiceLite {
         let here = view();
         let _ = claim_service(self, &place(&here));
         let Ok(source) = Source::new(self) else { return };
-        let theirs = View { source: Arc::new(source), ports_mode: settings.ports_mode };
+        let theirs = View::new(source, &settings);
         let of_theirs = leader_service(name);
         let place = Place { view: &theirs, leader_service: &of_theirs, instance: INSTANCE };
         let epoch = Some(past.epoch.unwrap_or(Epoch(1)));
@@ -96,7 +95,7 @@ fn view() -> View {
         },
     });
     let service: ServiceLite = serde_json::from_value(service).expect("a Service");
-    View { source: Arc::new(Source::new(&service).expect("a source")), ports_mode: PortsMode::All }
+    View::new(Source::new(&service).expect("a source"), &Settings::default())
 }
 
 fn place(view: &View) -> Place<'_> {
