@@ -119,6 +119,7 @@
 //!
 //! `tests/model` explores this exhaustively for a few replicas, pods and faults, without any Lease.
 
+mod contest;
 mod effect;
 mod event;
 mod facts;
@@ -138,6 +139,7 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 use statig::blocking::{IntoStateMachineExt as _, StateMachine};
 
+pub use contest::Contest;
 pub use effect::{Cause, Effect, Mirror, Notice, OrderId, Reason, Scope, Step, Transition};
 pub use event::{Departure, Event, Obstruction, Outcome, Standing};
 pub use member::{Endpoint, Member, Pod, Reach, Version};

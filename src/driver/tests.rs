@@ -1,5 +1,6 @@
 //! The deciding task with a server whose answers come when the test wants.
 
+mod contests;
 mod late;
 mod nodes;
 mod replicas;
