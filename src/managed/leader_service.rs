@@ -136,10 +136,8 @@ impl Managed {
             self.unobstruct_service(cx, out);
             return;
         };
-        let is_old = |known: &Seen| {
-            Some(&*known.uid) == seen.metadata.uid.as_deref()
-                && known.service.version() > version(&seen.metadata)
-        };
+        // Also of one that stood there before: a watch may be behind what an answer has told.
+        let is_old = |known: &Seen| known.service.version() > version(&seen.metadata);
         if self.service.observed.as_ref().is_some_and(is_old) {
             return;
         }
