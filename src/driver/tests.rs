@@ -545,6 +545,26 @@ async fn i4_what_the_service_asks_for_by_now_is_not_removed() {
     );
 }
 
+/// The view of Services lags that of slices: the foreign leader Service is no more, and the slice was made since.
+#[tokio::test(start_paused = true)]
+async fn i4_what_feeds_no_foreign_service_any_more_is_not_removed() {
+    for is_there in [true, false] {
+        let (server, mut driver) = led_alone().await;
+        let over = json!({
+            "metadata": {
+                "uid": "foreign", "resourceVersion": "9000", "annotations": { "zen-lead.io/instance": "others/zen-lead" },
+            },
+        });
+        let foreign = with(server.stored.lock().unwrap().0.clone(), &over);
+        if is_there {
+            server.stored.lock().unwrap().0 = foreign.clone();
+        }
+        driver.told(Feed::Services(0, Change::Applied(decode(foreign))));
+        hear(&mut driver).await;
+        assert_eq!(server.deletions.load(SeqCst), usize::from(is_there), "{is_there}");
+    }
+}
+
 /// The view of Services lags: the owner that it does not know is not a former one but the present one.
 #[tokio::test(start_paused = true)]
 async fn i4_what_a_service_made_anew_owns_is_not_taken_for_a_leftover() {

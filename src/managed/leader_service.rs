@@ -19,6 +19,8 @@ use crate::service::{self, Claim, claim_service};
 pub(super) struct LeaderService {
     pub(super) observed: Option<Seen>,
     pub(super) obstruction: Option<Arc<str>>,
+    /// The UID of the foreign Service that is it, if that is known.
+    pub(super) obstacle: Option<Box<str>>,
     pub(super) mirror: Option<Box<Mirror>>,
     /// It was ordered before another replica acted first, which may have mirrored more since.
     pub(super) is_mirror_old: bool,
@@ -161,17 +163,18 @@ impl Managed {
                     out.errands.push((Errand::ReplaceService, self.delete_stale(&seen.metadata, true)));
                 }
             }
-            Claim::Foreign(why) => self.obstruct_service(&why, out),
+            Claim::Foreign(why) => self.obstruct_service(&why, seen.metadata.uid.as_deref(), out),
         }
     }
 
     /// A Service that nobody annotated for us has the leader Service's name.
     pub(crate) fn service_is_foreign(&mut self, out: &mut Outcome) {
-        self.obstruct_service("it was not made by zen-lead", out);
+        self.obstruct_service("it was not made by zen-lead", None, out);
     }
 
-    fn obstruct_service(&mut self, why: &str, out: &mut Outcome) {
+    fn obstruct_service(&mut self, why: &str, uid: Option<&str>, out: &mut Outcome) {
         self.service.observed = None;
+        self.service.obstacle = uid.map(Box::from);
         let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
         // Told once, not at every change of somebody else's object.
         if self.service.obstruction.replace(words.clone()) != Some(words) {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use machine::Version;
 use serde_json::{Value, json};
 
 use super::{Driver, Server, driver, hear, led, server};
@@ -70,8 +71,9 @@ async fn i10_how_a_slice_was_before_it_was_taken_is_no_news() {
     hear(&mut driver).await;
     assert_eq!(server.reasons.lock().unwrap().last().unwrap(), "LeaderServiceConflict");
 
-    driver.told(Feed::Slices(0, Change::Applied(decode(created.clone()))));
-    driver.told(Feed::Slices(0, Change::Deleted(decode(created))));
+    let former = decode(created);
+    driver.with(&key, |managed, cx, out| managed.slice_seen(&former, cx, out));
+    driver.with(&key, |managed, cx, out| managed.slice_gone("orders-leader", Version(1_999), cx, out));
     hear(&mut driver).await;
     assert_eq!(server.slices.lock().unwrap().len(), slices.len(), "nothing is written");
 }
