@@ -90,12 +90,12 @@ pub(crate) enum Request {
     ReadService(String),
     /// Delete these objects, one after another.
     Delete(Vec<Target>),
-    /// Delete what this source Service has left, if that is still true: a view of Services that lags takes what another
-    /// replica has made for the Service as it is now for a leftover.
+    /// Delete what this Service has left, or has in its way, if that is still true: a view of Services that lags takes what
+    /// another replica has made since for that.
     DeleteLeft {
         /// The objects.
         targets: Vec<Target>,
-        /// The source Service's name.
+        /// The Service's name.
         source: String,
         /// What would make it untrue.
         unless: Unless,
@@ -111,15 +111,22 @@ pub(crate) enum Unless {
     MadeAnew(String),
     /// The source asks for the object.
     AskedFor,
+    /// The leader Service's name is no longer that of the foreign one with this UID; none: of one that nobody made by
+    /// zen-lead.
+    Freed(Option<String>),
 }
 
 impl Unless {
-    /// Whether it is so, given the source as it is; none if there is none.
+    /// Whether it is so, given the Service as it is; none if there is none.
     fn holds(&self, source: Option<&ServiceLite>, targets: &[Target]) -> bool {
         match self {
             Self::MadeAnew(uid) => source.is_none_or(|source| source.metadata.uid.as_ref() != Some(uid)),
             Self::AskedFor => source.is_some_and(|source| {
                 targets.iter().any(|target| service::asks_for(source, target.is_service, &target.name))
+            }),
+            Self::Freed(foreign) => source.is_none_or(|standing| match foreign {
+                Some(uid) => standing.metadata.uid.as_ref() != Some(uid),
+                None => service::is_generated(standing),
             }),
         }
     }

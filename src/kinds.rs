@@ -103,7 +103,8 @@ pub struct ConditionLite {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServiceLite {
-    /// Name, namespace, uid, resourceVersion, labels, owners, creation and deletion; of annotations only ours.
+    /// Name, namespace, uid, resourceVersion, labels, owners, creation and deletion; of annotations only ours, and of
+    /// managedFields only the newest entry's manager and time.
     #[serde(deserialize_with = "meta::service")]
     pub metadata: ObjectMeta,
     /// What it routes.
@@ -147,8 +148,7 @@ pub struct ServiceSpecLite {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SliceLite {
-    /// As of a Service, with all annotations and finalizers (a PUT has to give them back), and the newest
-    /// entry of managedFields, reduced to its manager and time.
+    /// As of a Service, with all annotations and finalizers: a PUT has to give them back.
     #[serde(deserialize_with = "meta::slice")]
     pub metadata: ObjectMeta,
     /// The family, in Kubernetes' words.
@@ -205,12 +205,24 @@ impl PodStatusLite {
     }
 }
 
+impl ServiceLite {
+    /// The field manager of the newest write.
+    #[must_use]
+    pub fn manager(&self) -> Option<&str> {
+        manager(&self.metadata)
+    }
+}
+
 impl SliceLite {
     /// The field manager of the newest write.
     #[must_use]
     pub fn manager(&self) -> Option<&str> {
-        self.metadata.managed_fields.as_ref()?.first()?.manager.as_deref()
+        manager(&self.metadata)
     }
+}
+
+fn manager(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.managed_fields.as_ref()?.first()?.manager.as_deref()
 }
 
 /// The version of an object; 0 if it has none.

@@ -5,6 +5,7 @@
 //! own, and no failure of theirs changes who leads.
 
 mod authority;
+mod contest;
 mod errand;
 mod leader_service;
 mod measures;

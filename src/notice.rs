@@ -110,6 +110,15 @@ impl Notice {
         Self { detail: Some(words.clone()), ..Self::new(reason) }
     }
 
+    /// Another writer, if it is known which, keeps undoing what is written of the leader Service; of the slice the election
+    /// tells by itself.
+    #[must_use]
+    pub(crate) fn contested(leader_service: &str, by: Option<&str>) -> Self {
+        let by = by.unwrap_or("somebody");
+        let reason = Reason::Election(machine::Reason::PublicationContested);
+        Self { detail: Some(format!("{by}, of Service {leader_service}").into()), ..Self::new(reason) }
+    }
+
     /// A failover takes, or took, longer than it may; most of it in this phase.
     #[must_use]
     pub(crate) fn budget_exceeded(failover: &Failover, phase: Phase, spent: Micros) -> Self {

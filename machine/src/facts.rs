@@ -4,7 +4,6 @@
 //! [`crate::orders`] brings the world in line with it.
 
 mod answers;
-mod contest;
 mod epochs;
 mod requests;
 mod row;
@@ -17,11 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::notices::News;
 use crate::orders::{Backoff, Doubt, Flight, Mirrored};
 use crate::{
-    Departure, Effect, Epoch, Event, Member, Notice, Obstruction, OrderId, Pod, Policy, Reason, Standing,
-    Step, Switchover, Timestamp, Version,
+    Contest, Departure, Effect, Epoch, Event, Member, Notice, Obstruction, OrderId, Pod, Policy, Reason,
+    Standing, Step, Switchover, Timestamp, Version,
 };
 
-use contest::Contest;
 use slice::Source;
 
 pub(crate) use epochs::Epochs;

@@ -120,6 +120,7 @@
 //! `tests/model` explores this exhaustively for a few replicas, pods and faults, without any Lease.
 
 mod candidates;
+mod contest;
 mod effect;
 mod event;
 mod facts;
@@ -140,6 +141,7 @@ use serde::{Deserialize, Serialize};
 use statig::blocking::{IntoStateMachineExt as _, StateMachine};
 
 pub use candidates::{Bar, Candidate, Chance};
+pub use contest::Contest;
 pub use effect::{Cause, Effect, Mirror, Notice, OrderId, Reason, Scope, Step, Transition};
 pub use event::{Departure, Event, Obstruction, Outcome, Standing};
 pub use member::{Endpoint, Member, Pod, Reach, Site, Version};

@@ -52,11 +52,13 @@ impl Driver {
         };
         let restored = restored || rows.iter().any(|row| went_back(known(row), row.version, version));
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
+        // What a read has told may be newer than the list: of its end the watch will tell.
+        let is_due = |row: &&PodRow| restored || row.version <= version;
         let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
         let mut gone: Vec<_> = self
             .namespaces_of(watch)
             .flat_map(|space| space.pods.values())
-            .filter(|row| !listed.contains(&(&*row.namespace, row.pod.name())))
+            .filter(|row| is_due(row) && !listed.contains(&(&*row.namespace, row.pod.name())))
             .map(|row| (row.namespace.clone(), row.pod.clone()))
             .collect();
         // Rows are in no order; what follows from them is.

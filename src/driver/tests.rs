@@ -1,5 +1,6 @@
 //! The deciding task with a server whose answers come when the test wants.
 
+mod contests;
 mod late;
 mod nodes;
 mod replicas;
@@ -542,6 +543,26 @@ async fn i4_what_the_service_asks_for_by_now_is_not_removed() {
         Some("orders-0"),
         "taken over as it stands"
     );
+}
+
+/// The view of Services lags that of slices: the foreign leader Service is no more, and the slice was made since.
+#[tokio::test(start_paused = true)]
+async fn i4_what_feeds_no_foreign_service_any_more_is_not_removed() {
+    for is_there in [true, false] {
+        let (server, mut driver) = led_alone().await;
+        let over = json!({
+            "metadata": {
+                "uid": "foreign", "resourceVersion": "9000", "annotations": { "zen-lead.io/instance": "others/zen-lead" },
+            },
+        });
+        let foreign = with(server.stored.lock().unwrap().0.clone(), &over);
+        if is_there {
+            server.stored.lock().unwrap().0 = foreign.clone();
+        }
+        driver.told(Feed::Services(0, Change::Applied(decode(foreign))));
+        hear(&mut driver).await;
+        assert_eq!(server.deletions.load(SeqCst), usize::from(is_there), "{is_there}");
+    }
 }
 
 /// The view of Services lags: the owner that it does not know is not a former one but the present one.

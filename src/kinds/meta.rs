@@ -17,7 +17,7 @@ pub(super) fn pod<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::E
 
 /// The metadata of a Service.
 pub(super) fn service<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
-    decode::<OnlyOurs, Vec<OwnerReference>, IgnoredAny, IgnoredAny, D>(from)
+    decode::<OnlyOurs, Vec<OwnerReference>, IgnoredAny, Newest, D>(from)
 }
 
 /// The metadata of a slice.

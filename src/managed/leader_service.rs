@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use machine::{Event, Mirror, OrderId, Version};
+use machine::{Contest, Event, Mirror, OrderId, Version};
 
 use super::pace::Pace;
 use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
@@ -19,6 +19,8 @@ use crate::service::{self, Claim, claim_service};
 pub(super) struct LeaderService {
     pub(super) observed: Option<Seen>,
     pub(super) obstruction: Option<Arc<str>>,
+    /// The UID of the foreign Service that is it, if that is known.
+    pub(super) obstacle: Option<Box<str>>,
     pub(super) mirror: Option<Box<Mirror>>,
     /// It was ordered before another replica acted first, which may have mirrored more since.
     pub(super) is_mirror_old: bool,
@@ -28,6 +30,8 @@ pub(super) struct LeaderService {
     pub(super) is_due: bool,
     pub(super) open: bool,
     pub(super) pace: Pace,
+    /// Another writer keeps undoing what we write.
+    pub(super) contest: Option<Box<Contest>>,
     /// We created it, and it has not routed to anybody yet.
     pub(super) is_new: bool,
 }
@@ -77,21 +81,15 @@ impl Managed {
             return;
         }
         self.service.is_due = false;
-        let place = self.place(cx.identity);
-        // What was to be mirrored when this replica acted first would undo what the one that does has mirrored since.
-        let mirror = self.service.mirror.as_deref().filter(|_| cx.acts_first);
-        let known = self.service.read();
-        let mirrored = known.as_ref().and_then(|known| service::remembered(known, cx.at).epoch);
-        let mirror = mirror.filter(|mirror| !self.service.is_mirror_old || mirror.epoch >= mirrored);
-        let (errand, request) = match known {
+        let (errand, request) = match self.service.read() {
             None => {
                 let unknown =
                     Mirror { leader: None, epoch: None, switched: None, ours: false, handled: None };
-                let mirror = mirror.unwrap_or(&unknown);
-                let service = service::desired(&place, mirror, &self.service.former_ips);
+                let mirror = self.wanted_mirror(None, cx).unwrap_or(&unknown);
+                let service = service::desired(&self.place(cx.identity), mirror, &self.service.former_ips);
                 (Errand::LeaderService { creates: true }, Request::CreateService(Box::new(service)))
             }
-            Some(observed) => match service::difference(&observed, &place, mirror) {
+            Some(observed) => match self.lacking(&observed, cx) {
                 None => {
                     if let Some(id) = self.service.mirror_order.take() {
                         out.events.push(Event::Mirrored { id });
@@ -131,6 +129,7 @@ impl Managed {
     ) {
         self.service.is_due = true;
         let Some(seen) = seen else {
+            self.note_reversal(None, cx, out);
             if let Some(gone) = self.service.read() {
                 self.service.observed = None;
                 self.service.former_ips =
@@ -139,15 +138,14 @@ impl Managed {
             self.unobstruct_service(cx, out);
             return;
         };
-        let is_old = |known: &Seen| {
-            Some(&*known.uid) == seen.metadata.uid.as_deref()
-                && known.service.version() > version(&seen.metadata)
-        };
+        // Also of one that stood there before: a watch may be behind what an answer has told.
+        let is_old = |known: &Seen| known.service.version() > version(&seen.metadata);
         if self.service.observed.as_ref().is_some_and(is_old) {
             return;
         }
         match claim_service(seen, &self.place(cx.identity)) {
             Claim::Ours | Claim::Adoptable => {
+                self.note_reversal(Some(seen), cx, out);
                 if !seen.spec.selector.is_empty() {
                     out.errands.push(self.look_for_strays());
                     self.strays = Some(cx.at.plus(STRAYS_AGAIN));
@@ -165,17 +163,18 @@ impl Managed {
                     out.errands.push((Errand::ReplaceService, self.delete_stale(&seen.metadata, true)));
                 }
             }
-            Claim::Foreign(why) => self.obstruct_service(&why, out),
+            Claim::Foreign(why) => self.obstruct_service(&why, seen.metadata.uid.as_deref(), out),
         }
     }
 
     /// A Service that nobody annotated for us has the leader Service's name.
     pub(crate) fn service_is_foreign(&mut self, out: &mut Outcome) {
-        self.obstruct_service("it was not made by zen-lead", out);
+        self.obstruct_service("it was not made by zen-lead", None, out);
     }
 
-    fn obstruct_service(&mut self, why: &str, out: &mut Outcome) {
+    fn obstruct_service(&mut self, why: &str, uid: Option<&str>, out: &mut Outcome) {
         self.service.observed = None;
+        self.service.obstacle = uid.map(Box::from);
         let words: Arc<str> = format!("Service {}: {why}", self.leader_service).into();
         // Told once, not at every change of somebody else's object.
         if self.service.obstruction.replace(words.clone()) != Some(words) {
@@ -201,6 +200,7 @@ impl Managed {
         match result {
             Ok(Reply::Service(service)) => {
                 self.service.pace = Pace::default();
+                self.service.pace.wait(self.contested_until(), cx.at);
                 if creates {
                     self.service.is_new = true;
                     out.notices.push(Notice::leader_service_created(&self.leader_service));

@@ -16,7 +16,14 @@ impl Pace {
     /// Once more, and so longer.
     pub(super) fn fail(&mut self, at: Timestamp) {
         self.pause = self.pause.doubled(MOST).max(FIRST);
-        self.until = Some(at.plus(self.pause));
+        self.wait(at.plus(self.pause), at);
+    }
+
+    /// Not before then, whatever else is waited for.
+    pub(super) fn wait(&mut self, until: Timestamp, at: Timestamp) {
+        if until > at {
+            self.until = self.until.max(Some(until));
+        }
     }
 
     /// Never again: a dry run pretends once.

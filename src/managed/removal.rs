@@ -41,8 +41,12 @@ impl Managed {
     /// The deletion that the election has ordered.
     pub(super) fn removal(&self, scope: Scope, targets: Vec<Target>) -> Request {
         match scope {
-            // The Service asks for them, and must not have them.
-            Scope::Slices => Request::Delete(targets),
+            // The Service asks for them, and must not have them as long as a foreign one has the leader Service's name.
+            Scope::Slices => {
+                let source = self.leader_service.to_string();
+                let unless = Unless::Freed(self.service.obstacle.as_deref().map(str::to_owned));
+                Request::DeleteLeft { targets, source, unless }
+            }
             Scope::Everything => {
                 let source = self.view.source.name.to_string();
                 Request::DeleteLeft { targets, source, unless: Unless::AskedFor }
@@ -108,8 +112,9 @@ impl Managed {
         if is_gone(result) {
             self.forget(targets);
         }
-        // The Service as it is asks for what is there: the next election takes it over.
-        let is_kept = matches!(result, Ok(Reply::Kept));
+        // The Service as it is asks for what is there: the next election takes it over. What was not in the way may be so
+        // again before the watch comes to that.
+        let is_kept = matches!(result, Ok(Reply::Kept)) && scope == Scope::Everything;
         let is_done = is_kept || is_gone(result) && !self.has_left(scope);
         out.events.push(if is_done { Event::Removed { id } } else { Event::RemoveFailed { id } });
     }

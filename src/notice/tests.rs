@@ -147,6 +147,15 @@ fn a_pods_invalid_annotation_is_told_of_that_pod() {
 }
 
 #[test]
+fn a_contest_names_the_writer_and_what_it_undoes() {
+    let note = |by| Notice::contested("orders-leader", by).note();
+    let told = note(Some("kustomize-controller"));
+    assert!(told.contains("The writer: kustomize-controller, of Service orders-leader."), "{told}");
+    let told = note(None);
+    assert!(told.contains("The writer: somebody, of Service orders-leader."), "{told}");
+}
+
+#[test]
 fn a_conflict_names_what_stands_in_the_way() {
     let notice = Notice::conflict(&"EndpointSlice orders-leader-ipv6".into());
     assert!(notice.note().contains("EndpointSlice orders-leader-ipv6"), "{}", notice.note());

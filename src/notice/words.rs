@@ -194,9 +194,9 @@ const fn election_words(reason: Election) -> Words {
         Election::PublicationContested => (
             Warning,
             "Publish",
-            "Another writer keeps changing the leader's EndpointSlice back",
+            "Another writer keeps undoing what is written for the leader",
             "The writer",
-            "Let only zen-lead write that object.",
+            "Let only zen-lead write the leader Service and its EndpointSlices.",
         ),
         Election::PublishRejected => (
             Warning,

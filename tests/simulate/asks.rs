@@ -74,10 +74,19 @@ impl Asks {
     }
 
     /// A replica, in this one of its lives, sends this.
-    pub(crate) fn sent(&mut self, replica: usize, life: u64, ask: &Ask) -> Result<(), String> {
+    pub(crate) fn sent(
+        &mut self,
+        (replica, life): (usize, u64),
+        ask: &Ask,
+        store: &Store,
+        links: &[Link],
+        ours: usize,
+    ) -> Result<(), String> {
         let is_restored = self.is_restored;
         let Some(known) = self.known(replica, life) else { return Ok(()) };
         if ask.resource == Resource::Slices {
+            // Late is not in time.
+            known.look(replica, store, links, ours)?;
             known.failed.remove(ask.object());
         }
         if is_restored || ![Method::PUT, Method::PATCH].contains(&ask.method) {
@@ -125,31 +134,39 @@ impl Asks {
         self.is_restored = true;
     }
 
-    /// Whether everybody who is back has begun to write what could not be written before, though nothing has happened
-    /// since to those whom it concerns.
-    pub(crate) fn look(&mut self, store: &Store, links: &[Link]) -> Result<(), String> {
-        let limit = BACK_WITHIN + if links.len() > 1 { HOLD_BACK } else { 0 };
-        for (replica, known) in &mut self.known {
-            let Some(back) = known.back else { continue };
-            let link = &links[*replica];
-            if known.life != link.life || link.has_trouble_since(back) {
-                known.failed.clear();
-            }
-            let source = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
-            let has_changed = |name: &str, since: u64| {
-                let since = store.log.iter().rev().take_while(|commit| commit.version > since);
-                since
-                    .filter(|commit| commit.resource != Resource::Leases)
-                    .any(|commit| commit.resource == Resource::Events || source(&commit.name) == source(name))
-            };
-            known.failed.retain(|name, failed| !has_changed(name, failed.version));
-            if let Some((name, failed)) = known.failed.iter().find(|_| now() > back + limit) {
-                return Err(format!(
-                    "I11: replica {replica} is back since {back} ms and has not tried {name} again since {} ms",
-                    failed.at
-                ));
-            }
+    /// Whether everybody who is back has begun to write what could not be written before.
+    pub(crate) fn look(&mut self, store: &Store, links: &[Link], ours: usize) -> Result<(), String> {
+        let mut known = self.known.iter_mut();
+        known.try_for_each(|(replica, known)| known.look(*replica, store, links, ours))
+    }
+}
+
+impl Known {
+    /// Whether it has begun, if it is back, to write what could not be written before, though nothing has happened since
+    /// to those whom it concerns.
+    fn look(&mut self, replica: usize, store: &Store, links: &[Link], ours: usize) -> Result<(), String> {
+        let Some(back) = self.back else { return Ok(()) };
+        let link = &links[replica];
+        if self.life != link.life || link.has_trouble_since(back) {
+            self.failed.clear();
         }
-        Ok(())
+        let source = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
+        let has_changed = |name: &str, since: u64| {
+            let since = store.log.iter().rev().take_while(|commit| commit.version > since);
+            since
+                .filter(|commit| commit.resource != Resource::Leases)
+                .any(|commit| commit.resource == Resource::Events || source(&commit.name) == source(name))
+        };
+        self.failed.retain(|name, failed| !has_changed(name, failed.version));
+        let peers = if replica < ours { ours } else { links.len() - ours };
+        let limit = BACK_WITHIN + if peers > 1 { HOLD_BACK } else { 0 };
+        match self.failed.iter().find(|_| now() > back + limit) {
+            Some((name, failed)) => Err(format!(
+                "I11: replica {replica} is back since {back} ms and had not tried {name} again at {} ms, since {} ms",
+                now(),
+                failed.at
+            )),
+            None => Ok(()),
+        }
     }
 }

@@ -134,13 +134,13 @@ impl Judge {
     }
 
     /// Looks at how it is now.
-    pub(crate) fn look(&mut self, store: &Store, links: &[Link]) {
-        self.is_alone = links.len() == 1;
+    pub(crate) fn look(&mut self, store: &Store, links: &[Link], ours: usize) {
+        self.is_alone = ours == 1;
         // A replica that begins needs a moment for its lists.
-        if links.iter().all(|link| link.is_down) {
+        if links[..ours].iter().all(|link| link.is_down) {
             self.calm = self.calm.max(now() + 1_000);
         }
-        let result = self.asks.look(store, links);
+        let result = self.asks.look(store, links, ours);
         self.expect(result);
         for service in store.all(Resource::Services).filter(|service| is_source(service)) {
             let name = service["metadata"]["name"].as_str().unwrap_or_default();
@@ -169,6 +169,7 @@ impl Judge {
     fn is_unfit(&self, store: &Store, name: &str) -> bool {
         let Some(slice) = store.get(Resource::Slices, SHOP, &format!("{name}-leader")) else { return false };
         !is_others(slice)
+            && !is_left_over(store, name, slice)
             && !ready_endpoints(slice).is_subset(&fit_members(store, name))
             && self.is_anybody_eligible(store, name)
     }
@@ -216,13 +217,18 @@ impl Judge {
         };
         self.check(is_made_by_us, "I13", || format!("{resource:?} {name} was changed, in version {version}"));
         let instance = &commit.before.as_deref().unwrap_or(&Value::Null)["metadata"]["annotations"][INSTANCE];
-        let is_others = instance.as_str().is_some_and(|instance| instance != OURS);
-        self.check(!is_others, "I13", || format!("{name}, of {instance}, was changed in version {version}"));
+        let is_ours = instance.as_str().is_none_or(|instance| instance == OURS);
+        self.check(is_ours, "I13", || format!("{name}, of {instance}, was changed in version {version}"));
         if let (None, Some(deleted)) = (&commit.after, commit.before.as_deref()) {
             let made = self.made.get(deleted["metadata"]["uid"].as_str().unwrap_or_default());
             let owner = deleted["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
             let opted_in = self.opted_in.get(owner);
-            let is_alive = made.zip(opted_in).is_some_and(|(made, opted_in)| made > opted_in);
+            // Under the name of another installation's Service, a slice of ours would feed that our pods: it has to go.
+            let service = store.get(Resource::Services, SHOP, name.trim_end_matches("-ipv6"));
+            let is_in_the_way =
+                *resource == Resource::Slices && service.is_some_and(|service| is_others(service));
+            let is_alive =
+                !is_in_the_way && made.zip(opted_in).is_some_and(|(made, opted_in)| made > opted_in);
             self.check(!is_alive, "I4", || {
                 format!("{resource:?} {name}, made for {owner} as it is, was deleted in version {version}")
             });
@@ -336,7 +342,8 @@ impl Judge {
             }
             // What nothing has troubled is told, and not only told once.
             let slice = store.get(Resource::Slices, SHOP, &format!("{name}-leader"));
-            let term = slice.filter(|slice| self.calm == 0 && !ready_endpoints(slice).is_empty());
+            let is_led = |slice: &Value| !is_others(slice) && !ready_endpoints(slice).is_empty();
+            let term = slice.filter(|slice| self.calm == 0 && is_led(slice));
             if let Some(epoch) = term.and_then(|slice| epoch_of(slice)) {
                 let uid = source["metadata"]["uid"].as_str().unwrap_or_default();
                 let is_told = self.notices.has_told(uid, &epoch.to_string());
@@ -352,6 +359,12 @@ fn settled(store: &Store, name: &str, source: &Value) -> Result<(), String> {
     let slice = store.get(Resource::Slices, SHOP, &leader_name);
     if slice.is_some_and(|slice| is_others(slice)) {
         return Ok(());
+    }
+    if service.is_some_and(|service| is_others(service)) {
+        // Theirs to write, and nothing of ours may feed it.
+        let is_in_the_way = slice.is_some_and(|slice| !is_left_over(store, name, slice));
+        let what = "a slice of ours stands under another installation's Service";
+        return if is_in_the_way { Err(what.into()) } else { Ok(()) };
     }
     if source["metadata"]["annotations"]["zen-lead.io/enabled"] != "true" {
         return if service.is_none() && slice.is_none() {
@@ -415,7 +428,7 @@ fn has_stray(store: &Store, name: &str) -> bool {
     let shown = slices
         .into_iter()
         .flatten()
-        .filter(|slice| !is_others(slice))
+        .filter(|slice| !is_others(slice) && !is_left_over(store, name, slice))
         .filter_map(|slice| slice["endpoints"].as_array())
         .flatten();
     shown
@@ -430,8 +443,18 @@ fn term(authority: &str, slice: &Value) -> (String, Option<u64>, Option<String>)
 }
 
 /// Whether another installation claims it: that is left alone.
-fn is_others(slice: &Value) -> bool {
-    slice["metadata"]["annotations"][INSTANCE].as_str().is_some_and(|instance| instance != OURS)
+fn is_others(object: &Value) -> bool {
+    object["metadata"]["annotations"][INSTANCE].as_str().is_some_and(|instance| instance != OURS)
+}
+
+/// Whether a former source left it under what is another installation's leader Service by now: the garbage collector is
+/// coming for it, of which there is none here.
+fn is_left_over(store: &Store, name: &str, slice: &Value) -> bool {
+    let service = store.get(Resource::Services, SHOP, &format!("{name}-leader"));
+    let owner = &slice["metadata"]["ownerReferences"][0]["uid"];
+    let mut services = store.all(Resource::Services);
+    service.is_some_and(|service| is_others(service))
+        && !services.any(|service| service["metadata"]["uid"] == *owner)
 }
 
 fn is_enabled(source: &Value) -> bool {

@@ -95,7 +95,10 @@ impl Link {
 /// Everything that requests can reach.
 pub(crate) struct State {
     pub(crate) store: Store,
+    /// Those of our replicas, then those of the other installation's.
     pub(crate) links: Vec<Link>,
+    /// How many are ours.
+    pub(crate) ours: usize,
     pub(crate) judge: Judge,
     pub(crate) saboteur: Option<Saboteur>,
     /// Requests answered and watch lines told.
@@ -115,11 +118,12 @@ pub(crate) struct Net {
 type Answered = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 impl Net {
-    pub(crate) fn new(seed: u64, replicas: usize, sabotage: Option<Sabotage>) -> Self {
-        let links = (0..replicas).map(|_| Link::default()).collect();
+    pub(crate) fn new(seed: u64, ours: usize, rivals: usize, sabotage: Option<Sabotage>) -> Self {
+        let links = (0..ours + rivals).map(|_| Link::default()).collect();
         let (store, judge) = (Store::default(), Judge::default());
         let saboteur = sabotage.map(Saboteur::new);
-        let state = State { store, links, judge, saboteur, steps: 0, writes: 0, last_write: String::new() };
+        let state =
+            State { store, links, ours, judge, saboteur, steps: 0, writes: 0, last_write: String::new() };
         Self { state: Arc::new(Mutex::new(state)), dice: Dice::seeded(seed) }
     }
 
@@ -140,14 +144,17 @@ impl Net {
         let body = body.collect().await?.to_bytes();
         let Some(ask) = Ask::parse(&head, &body) else { return Ok(whole(Response::new(Bytes::from("{}")))) };
         let asked = ask.clone();
-        let lingers =
-            self.state().saboteur.as_ref().map_or(0, |saboteur| saboteur.lingers((replica, life), &ask));
+        let lingers = {
+            let state = self.state();
+            let saboteur = state.saboteur.as_ref().filter(|_| replica < state.ours);
+            saboteur.map_or(0, |saboteur| saboteur.lingers((replica, life), &ask))
+        };
         if lingers > 0 {
             sleep(Duration::from_millis(lingers)).await;
         }
         let version = {
-            let State { store, judge, .. } = &mut *self.state();
-            let result = judge.asks.sent(replica, life, &ask);
+            let State { store, links, ours, judge, .. } = &mut *self.state();
+            let result = judge.asks.sent((replica, life), &ask, store, links, *ours);
             judge.expect(result);
             (!ask.is_moot(store)).then_some(store.version)
         };
@@ -247,17 +254,20 @@ impl Net {
 
     fn perform(&self, replica: usize, ask: &Ask) -> (Answered, Option<Acknowledged>) {
         let mut state = self.state();
-        let State { store, links, judge, saboteur, steps, writes, last_write, .. } = &mut *state;
+        let State { store, links, ours, judge, saboteur, steps, writes, last_write, .. } = &mut *state;
         *steps += 1;
         if ask.is_write() && ask.resource != Resource::Leases {
             *writes += 1;
             *last_write = format!("{} {} by {replica}: {}", ask.method, ask.object(), ask.body);
         }
+        // It is ours that are mistaken.
+        let mut saboteur = saboteur.as_mut().filter(|_| replica < *ours);
         let sabotaged = saboteur.as_ref().map(|saboteur| saboteur.request(ask, store));
         let ask = sabotaged.as_ref().unwrap_or(ask);
         judge.asked(ask);
-        let mut result = ask.perform(store, Writer::Replica(replica));
-        if let Some(saboteur) = saboteur {
+        let mut result = ask
+            .perform(store, if replica < *ours { Writer::Replica(replica) } else { Writer::Rival(replica) });
+        if let Some(saboteur) = &mut saboteur {
             result = saboteur.result((replica, links[replica].life), ask, result, store);
         }
         judge.catch_up(store);

@@ -92,6 +92,8 @@ pub(crate) struct Happening {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) replicas: usize,
+    /// Replicas of another installation, on the same Services; they come after ours.
+    pub(crate) rivals: usize,
     pub(crate) services: usize,
     /// Of each Service.
     pub(crate) pods: usize,
@@ -178,7 +180,8 @@ impl Plan {
         let (replicas, services) = (size.replicas.unwrap_or(replicas), size.services.unwrap_or(services));
         let settings = (0..services).map(|_| roll(SETTINGS.len())).collect();
         let is_dual = roll(3) == 0;
-        let mut plan = Self { seed, replicas, services, pods, settings, is_dual, happenings: Vec::new() };
+        let mut plan =
+            Self { seed, replicas, rivals: 0, services, pods, settings, is_dual, happenings: Vec::new() };
         // A few moments at which much happens find more than an even spread.
         let moments: Vec<Moment> = (0..2 + roll(5)).map(|_| 200 + roll(28_000) as u64).collect();
         // In a third of them only pods come and go, so that delays are to be seen that are nobody's fault.
@@ -206,6 +209,15 @@ impl Plan {
             let span = [100, 2_500, 15_000][roll(3)] + roll(500) as u64;
             plan.happenings.push(Happening { at, what: What::Go(roll(services), span) });
         }
+        // Just when the loss of whoever is the first to lead is being written.
+        if kinds == ALL_KINDS && roll(3) == 0 {
+            let at = moments[roll(moments.len())] + roll(400) as u64;
+            let (pod, span) = (roll(services) * pods, [700, 2_500, 7_000][roll(3)] + roll(500) as u64);
+            plan.happenings.push(Happening { at, what: What::Ready(pod, false) });
+            plan.happenings.push(Happening { at: at + 2 + roll(3) as u64, what: What::Outage(span) });
+            plan.happenings.push(Happening { at: at + span + 1_500, what: What::Ready(pod, true) });
+        }
+        plan.rivals = usize::from(roll(8) == 0);
         plan.happenings.sort_by_key(|happening| happening.at);
         plan
     }

@@ -1,6 +1,7 @@
 //! One simulation from its plan to its verdict.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -101,14 +102,19 @@ struct Replica {
 
 impl<'a> Simulation<'a> {
     fn new(plan: &'a Plan, sabotage: Option<Sabotage>) -> Self {
-        let net = Net::new(plan.seed, plan.replicas, sabotage);
-        let replicas = (0..plan.replicas).map(|_| None).collect();
+        let net = Net::new(plan.seed, plan.replicas, plan.rivals, sabotage);
+        let replicas = (0..plan.replicas + plan.rivals).map(|_| None).collect();
         Self { plan, net, replicas, lives: 0, recorders: Vec::new() }
+    }
+
+    /// Our replicas, and the other installation's.
+    fn all(&self) -> Range<usize> {
+        0..self.replicas.len()
     }
 
     async fn play(&mut self) {
         self.change(|state, plan| world::begin(&mut state.store, plan));
-        (0..self.plan.replicas).for_each(|replica| self.start(replica));
+        self.all().for_each(|replica| self.start(replica));
         let net = self.net.clone();
         let bookmarks = tokio::spawn(async move {
             loop {
@@ -125,8 +131,8 @@ impl<'a> Simulation<'a> {
             loop {
                 sleep(LOOK_EVERY).await;
                 let mut state = net.state();
-                let State { store, judge, links, .. } = &mut *state;
-                judge.look(store, links);
+                let State { store, judge, links, ours, .. } = &mut *state;
+                judge.look(store, links, *ours);
             }
         });
         let mut begun = Instant::now();
@@ -143,7 +149,7 @@ impl<'a> Simulation<'a> {
         }
         sleep_until(begun + Duration::from_millis(EVENTFUL)).await;
         self.replicas.iter().flatten().for_each(|replica| replica.pause.end());
-        (0..self.plan.replicas).for_each(|replica| self.start(replica));
+        self.all().for_each(|replica| self.start(replica));
         self.change(|state, _| {
             for link in &mut state.links {
                 (link.cut_until, link.stalled_until, link.paused_until) = (0, 0, 0);
@@ -203,14 +209,14 @@ impl<'a> Simulation<'a> {
             }
             What::Cut(replica, span) => self.cut(replica, until(span)),
             What::Restore(_) => {
-                (0..self.plan.replicas).for_each(|replica| self.cut(replica, until(RESTORING)));
+                self.all().for_each(|replica| self.cut(replica, until(RESTORING)));
                 self.change(|state, plan| {
                     world::act(&mut state.store, plan, what);
                     state.judge.restored(&state.store);
                 });
             }
             What::EndWatches(replica) => self.cut(replica, 0),
-            What::Outage(span) => (0..self.plan.replicas).for_each(|replica| self.cut(replica, until(span))),
+            What::Outage(span) => self.all().for_each(|replica| self.cut(replica, until(span))),
             What::Stall(replica, span) => {
                 self.change(|state, _| state.links[replica].stalled_until = until(span));
             }
@@ -266,7 +272,7 @@ impl<'a> Simulation<'a> {
         self.crash(replica);
         self.change(|state, _| state.links[replica].is_down = false);
         self.lives += 1;
-        let mut args = arguments().clone();
+        let mut args = arguments(replica >= self.plan.replicas).clone();
         let identity = format!("replica-{replica}-{}", self.lives);
         args.identity = Some(identity.clone());
         let client = || self.net.client(replica);
@@ -307,10 +313,12 @@ impl<'a> Simulation<'a> {
     }
 }
 
-fn arguments() -> &'static RunArgs {
-    static ARGUMENTS: OnceLock<RunArgs> = OnceLock::new();
-    ARGUMENTS.get_or_init(|| {
-        let line = ["zen-lead", "run", "--instance=system/zen-lead"];
+/// What our replicas are begun with, or the other installation's.
+fn arguments(is_rival: bool) -> &'static RunArgs {
+    static ARGUMENTS: [OnceLock<RunArgs>; 2] = [const { OnceLock::new() }; 2];
+    ARGUMENTS[usize::from(is_rival)].get_or_init(|| {
+        let instance = if is_rival { "--instance=others/zen-lead" } else { "--instance=system/zen-lead" };
+        let line = ["zen-lead", "run", instance];
         let Command::Run(args) = parse_from(line).expect("these are known").command else {
             unreachable!("it is the controller that runs")
         };

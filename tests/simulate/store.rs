@@ -47,6 +47,8 @@ pub(crate) enum Writer {
     World,
     /// A replica of the controller.
     Replica(usize),
+    /// A replica of the other installation, which is everybody's but ours.
+    Rival(usize),
 }
 
 /// One change that happened.

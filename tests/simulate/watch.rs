@@ -36,7 +36,11 @@ struct Watch {
 pub(crate) fn open(net: &Net, replica: usize, ask: &Ask) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
     let sabotaged = {
         let state = net.state();
-        state.saboteur.as_ref().map(|saboteur| saboteur.request(ask, &state.store))
+        state
+            .saboteur
+            .as_ref()
+            .filter(|_| replica < state.ours)
+            .map(|saboteur| saboteur.request(ask, &state.store))
     };
     let ask = sabotaged.as_ref().unwrap_or(ask);
     let from = ask.parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0_u64);
@@ -104,9 +108,9 @@ impl Watch {
             };
             let Some((kind, object)) = said else { continue };
             let mut state = self.net.state();
-            let State { store, links, saboteur, steps, .. } = &mut *state;
+            let State { store, links, ours, saboteur, steps, .. } = &mut *state;
             *steps += 1;
-            let object = match saboteur {
+            let object = match saboteur.as_mut().filter(|_| self.replica < *ours) {
                 None => Some(object),
                 Some(saboteur) => {
                     let life = (self.replica, links[self.replica].life);

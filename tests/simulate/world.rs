@@ -13,7 +13,8 @@ const EPOCH: &str = "zen-lead.io/epoch";
 /// What there is when a simulation begins: Services that opt in, their pods, and the Lease.
 pub(crate) fn begin(store: &mut Store, plan: &Plan) {
     let lease = json!({ "metadata": { "name": "zen-lead-controller-leader-election" }, "spec": {} });
-    create(store, Resource::Leases, "system", lease);
+    create(store, Resource::Leases, "system", lease.clone());
+    create(store, Resource::Leases, "others", lease);
     for service in 0..plan.services {
         make_source(store, plan, service);
     }

@@ -2,12 +2,15 @@
 //! writes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
+use machine::Version;
 use serde_json::{Value, json};
 
 use super::{Driver, Server, driver, hear, led, server};
+use crate::apply::Reply;
 use crate::driver::Feed;
-use crate::kinds::fixtures::{decode, service, with};
+use crate::kinds::fixtures::{decode, merge, pod, service, with};
 use crate::managed::Key;
 use crate::watch::Change;
 
@@ -68,8 +71,52 @@ async fn i10_how_a_slice_was_before_it_was_taken_is_no_news() {
     hear(&mut driver).await;
     assert_eq!(server.reasons.lock().unwrap().last().unwrap(), "LeaderServiceConflict");
 
-    driver.told(Feed::Slices(0, Change::Applied(decode(created.clone()))));
-    driver.told(Feed::Slices(0, Change::Deleted(decode(created))));
+    let former = decode(created);
+    driver.with(&key, |managed, cx, out| managed.slice_seen(&former, cx, out));
+    driver.with(&key, |managed, cx, out| managed.slice_gone("orders-leader", Version(1_999), cx, out));
     hear(&mut driver).await;
     assert_eq!(server.slices.lock().unwrap().len(), slices.len(), "nothing is written");
+}
+
+/// A read has told of a pod that the list, made before, does not know yet; or of one that it no longer knows.
+#[tokio::test(start_paused = true)]
+async fn i10_a_pod_that_was_read_is_not_gone_because_an_older_list_lacks_it() {
+    for (list, restored, is_there) in [(1_900, false, true), (2_000, false, false), (1_900, true, false)] {
+        let server = server(100);
+        let mut driver = driver(&server);
+        led(&mut driver).await;
+        let key = Key { namespace: "shop".into(), name: "orders".into() };
+        let read = pod(&json!({ "metadata": { "resourceVersion": "2000" } }));
+        driver.confirmed(&key, "orders-0", "a0", &Ok(Reply::Pod(Box::new(read))));
+        for change in [Change::Relisting, Change::Listed { version: list, restored }] {
+            driver.told(Feed::Pods(0, change));
+        }
+        hear(&mut driver).await;
+        let pods = &driver.world.namespaces["shop"].pods;
+        assert_eq!(pods.contains_key("orders-0"), is_there, "list {list}, restored: {restored}");
+        assert!(!pods.contains_key("orders-1"), "known in an older version than the list's");
+        let led = driver.managed(&key).unwrap().election.state().pod().map(|pod| pod.name().to_owned());
+        assert_eq!(led.as_deref(), is_there.then_some("orders-0"));
+    }
+}
+
+/// The leader Service was deleted and made anew, which an answer has told; the watch comes to how the former one was.
+#[tokio::test(start_paused = true)]
+async fn i10_how_a_former_leader_service_was_is_no_news() {
+    let server = server(100);
+    let mut driver = driver(&server);
+    led(&mut driver).await;
+    let mut former = server.stored.lock().unwrap().0.clone();
+    let other = json!({
+        "metadata": {
+            "uid": "former", "resourceVersion": "500", "annotations": { "zen-lead.io/current-leader": "orders-1" },
+        },
+    });
+    merge(&mut former, &other);
+    let former = decode(former);
+    let key = Key { namespace: "shop".into(), name: "orders".into() };
+    let tries = server.tries.load(SeqCst);
+    driver.with(&key, |managed, cx, out| managed.service_seen(Some(&former), cx, out));
+    hear(&mut driver).await;
+    assert_eq!(server.tries.load(SeqCst), tries, "nothing is written to what is no more");
 }

@@ -1,4 +1,4 @@
-//! Another writer keeps undoing what we publish: two that never give way would only load the API server.
+//! Another writer keeps undoing what we write: two that never give way would only load the API server.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ const PAUSE_MOST: Micros = Micros::from_secs(30);
 
 /// The reversals of late, and how long we wait because of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct Contest {
+pub struct Contest {
     /// The latest reversals, the oldest first; only those within the window count.
     recent: Vec<Timestamp>,
     /// Zero: not contested.
@@ -21,8 +21,8 @@ pub(crate) struct Contest {
 }
 
 impl Contest {
-    /// Another writer undid our publication. Answers whether that makes a contest of it.
-    pub(crate) fn reversed(&mut self, at: Timestamp) -> bool {
+    /// Another writer undid what we had written. Answers whether that makes a contest of it.
+    pub fn reversed(&mut self, at: Timestamp) -> bool {
         if self.is_over(at) {
             *self = Self::default();
         }
@@ -42,16 +42,19 @@ impl Contest {
     }
 
     /// A quiet minute ends it.
-    pub(crate) fn is_over(&self, at: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_over(&self, at: Timestamp) -> bool {
         self.recent.last().is_none_or(|last| at.since(*last) >= WINDOW)
     }
 
     /// What has to be said now cannot wait: a loss, or an address that is no longer the leader's.
-    pub(crate) fn hurry(&mut self) {
+    pub fn hurry(&mut self) {
         self.until = Timestamp(0);
     }
 
-    pub(crate) const fn until(&self) -> Timestamp {
+    /// Nothing is to be written again before.
+    #[must_use]
+    pub const fn until(&self) -> Timestamp {
         self.until
     }
 }
