@@ -66,8 +66,10 @@ pub(super) async fn run(args: &DoctorArgs, out: &mut Output) -> Result<ExitCode,
     for error in &left_out {
         eprintln!("warning: disruption budgets are not looked at: {error}");
     }
-    let diagnoses: Vec<Diagnosis> =
-        diagnoses?.into_iter().map(|(look, subject)| Diagnosis::of(look, subject, &budgets)).collect();
+    let diagnoses: Vec<Diagnosis> = diagnoses?
+        .into_iter()
+        .map(|(look, subject)| Diagnosis::of(look, subject.as_ref(), &budgets))
+        .collect();
     let found = diagnoses.iter().any(|diagnosis| !diagnosis.findings.is_empty());
     tell(args, &diagnoses, out)?;
     Ok(if found { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -156,14 +158,14 @@ struct List<'a> {
 }
 
 impl Diagnosis {
-    fn of(look: &Look, subject: Option<Subject>, budgets: &[PodDisruptionBudget]) -> Self {
+    fn of(look: &Look, subject: Option<&Subject>, budgets: &[PodDisruptionBudget]) -> Self {
         let mut findings: Vec<_> = invalid(look).into_iter().collect();
-        if let Some(subject) = &subject {
+        if let Some(subject) = subject {
             findings.extend(CHECKS.iter().filter_map(|check| check(subject)));
             findings.extend(budgets::blocking(subject, budgets));
         }
         let (namespace, name) = look.key.clone();
-        Self { namespace, name, findings, expected: subject.as_ref().map(expected).unwrap_or_default() }
+        Self { namespace, name, findings, expected: subject.map(expected).unwrap_or_default() }
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {

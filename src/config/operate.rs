@@ -54,7 +54,8 @@ Exits with 0 if nothing was found, with 1 if something was or could not be looke
 It looks at Services that opt in, their pods and PodDisruptionBudgets. It does not look at Deployments (minReadySeconds,
 replicas that are wanted), at nodes and their zones (pods' own labels tell those), at kube-proxy's mode and sync period (1 s
 is assumed), at the controller's flags (--failover-budget=5s is assumed), or at which clients use the source Service's name.
-Worst cases are those of an API server that answers, with kubelets' and Kubernetes' defaults.
+Worst cases are those of an API server that answers, with kubelets' and Kubernetes' defaults. kube-proxy takes up to 1 s more
+for a source without an address if another Service's endpoints changed within the second before.
 
 Examples:
   zen-lead doctor orders

@@ -59,10 +59,7 @@ impl Expected {
     /// The cells of its row.
     pub(super) fn cells(&self) -> Vec<String> {
         let terms = self.terms.iter().map(|term| format!("{} {}", term.what, seconds(Micros(term.worst_us))));
-        let mut words = terms.collect::<Vec<_>>().join(" + ");
-        if let Some(why) = &self.unbounded {
-            words = why.clone();
-        }
+        let words = self.unbounded.clone().unwrap_or_else(|| terms.collect::<Vec<_>>().join(" + "));
         let worst = self.worst_us.map_or_else(|| "unbounded".into(), |worst| seconds(Micros(worst)));
         vec![self.cause.to_owned(), worst, words]
     }

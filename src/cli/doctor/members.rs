@@ -112,7 +112,7 @@ pub(super) fn no_pre_stop(subject: &Subject) -> Option<Finding> {
         ),
         evidence,
         remedy: format!(
-            "lifecycle.preStop.sleep.seconds: {}, which also serves if the process goes on accepting after SIGTERM",
+            "lifecycle.preStop.sleep.seconds: {}; needless, and harmless, if the process goes on accepting for so long",
             handover.0.div_ceil(1_000_000)
         ),
     })
