@@ -10,6 +10,7 @@
 mod age;
 mod changes;
 mod cluster;
+mod doctor;
 mod error;
 mod handover;
 mod history;
@@ -35,9 +36,11 @@ use crate::config::Operate;
 pub use error::Error;
 use output::Output;
 
-/// Does what is asked for, and tells on stdout. Exits with 0 if it was done, with 1 if it could not be.
+/// Does what is asked for, and tells on stdout. Exits with 0 if it was done, with 1 if it could not be, or if `doctor` found
+/// something.
 pub async fn main(command: &Operate) -> ExitCode {
     let mut out = Output::stdout();
+    let mut code = ExitCode::SUCCESS;
     let done = match command {
         Operate::Status(args) => status::run(args, &mut out).await,
         Operate::Why(args) => why::run(args, &mut out).await,
@@ -46,11 +49,12 @@ pub async fn main(command: &Operate) -> ExitCode {
         Operate::Resume(args) => pause::resume(args, &mut out).await,
         Operate::History(args) => history::run(args, &mut out).await,
         Operate::Log(args) => log::run(args, &mut out).await,
+        Operate::Doctor(args) => doctor::run(args, &mut out).await.map(|found| code = found),
         Operate::Completions { shell } => manual::completions(*shell, &mut out),
         Operate::Man { directory } => manual::pages(directory),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => code,
         // `zen-lead status | head`: whoever reads has seen enough.
         Err(Error::Tell(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {

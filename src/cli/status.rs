@@ -138,7 +138,7 @@ impl Shown {
 }
 
 /// Where was looked.
-fn scope(cluster: &Cluster) -> String {
+pub(super) fn scope(cluster: &Cluster) -> String {
     match &cluster.namespace {
         Some(namespace) => format!("in namespace {namespace}"),
         None => "in any namespace".to_owned(),

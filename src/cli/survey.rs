@@ -242,7 +242,7 @@ pub(super) async fn notices(
 }
 
 /// The selector as the API server takes it.
-fn selector(service: &ServiceLite) -> String {
+pub(super) fn selector(service: &ServiceLite) -> String {
     let pairs: Vec<_> = service.spec.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join(",")
 }

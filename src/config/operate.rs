@@ -48,6 +48,20 @@ Examples:
   zen-lead log orders > incident.jsonl
   zen-lead replay incident.jsonl";
 
+const DOCTOR_HELP: &str = "\
+Exits with 0 if nothing was found, with 1 if something was or could not be looked at, with 2 if the usage is wrong.
+
+It looks at Services that opt in, their pods and PodDisruptionBudgets. It does not look at Deployments (minReadySeconds,
+replicas that are wanted), at nodes and their zones (pods' own labels tell those), at kube-proxy's mode and sync period (1 s
+is assumed), at the controller's flags (--failover-budget=5s is assumed), or at which clients use the source Service's name.
+Worst cases are those of an API server that answers, with kubelets' and Kubernetes' defaults. kube-proxy takes up to 1 s more
+for a source without an address if another Service's endpoints changed within the second before.
+
+Examples:
+  zen-lead doctor orders
+  zen-lead doctor --all-namespaces
+  zen-lead doctor -A -o name";
+
 const COMPLETIONS_HELP: &str = "\
 Examples:
   source <(zen-lead completions bash)
@@ -77,6 +91,9 @@ pub enum Operate {
     /// Fetch what the controller's flight recorder has of a Service, as a log for `zen-lead replay`
     #[command(after_help = LOG_HELP)]
     Log(LogArgs),
+    /// Find what makes failover slow or wrong, with evidence and remedy, and tell how long one takes at worst
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Print a script that completes this program's commands and flags in your shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -248,6 +265,21 @@ pub struct LogArgs {
     /// The controller's debug port, as a forwarded port has it
     #[arg(long, value_name = "URL", default_value = "http://localhost:6060")]
     pub debug_address: String,
+
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// What `doctor` examines.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// The Service that opts in, as NAME or NAMESPACE/NAME. None: all of them
+    pub name: Option<String>,
+
+    /// How to show it, instead of as text; `name`: those with findings only
+    #[arg(long, short, value_name = "FORMAT")]
+    pub output: Option<Format>,
 
     /// Which cluster.
     #[command(flatten)]

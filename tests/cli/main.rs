@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod doctor;
 mod errors;
 mod history;
 mod manual;

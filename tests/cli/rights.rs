@@ -9,17 +9,17 @@ use crate::program::{Done, run};
 use crate::support::{SOON, Stage};
 
 /// API group, resource, verb.
-type Right = (&'static str, &'static str, &'static str);
+pub(crate) type Right = (&'static str, &'static str, &'static str);
 
-const SERVICES: Right = ("", "services", "list");
-const SLICES: Right = ("discovery.k8s.io", "endpointslices", "list");
+pub(crate) const SERVICES: Right = ("", "services", "list");
+pub(crate) const SLICES: Right = ("discovery.k8s.io", "endpointslices", "list");
 const SLICE_WATCH: Right = ("discovery.k8s.io", "endpointslices", "watch");
-const PODS: Right = ("", "pods", "list");
+pub(crate) const PODS: Right = ("", "pods", "list");
 const NOTICES: Right = ("events.k8s.io", "events", "list");
 const PATCH: Right = ("", "services", "patch");
 
 /// Gives an account just these rights in the namespace.
-async fn allow(ns: &Namespace, account: &str, rights: &[Right]) -> Result<()> {
+pub(crate) async fn allow(ns: &Namespace, account: &str, rights: &[Right]) -> Result<()> {
     let rules: Vec<_> = rights
         .iter()
         .map(|(group, resource, verb)| json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] }))
@@ -37,7 +37,11 @@ async fn allow(ns: &Namespace, account: &str, rights: &[Right]) -> Result<()> {
 }
 
 /// Runs it until the API server has learnt of the rights, which it does by a watch.
-async fn until(account: &Account, arguments: &[&str], wanted: impl Fn(&Done) -> bool) -> Result<Done> {
+pub(crate) async fn until(
+    account: &Account,
+    arguments: &[&str],
+    wanted: impl Fn(&Done) -> bool,
+) -> Result<Done> {
     let kubeconfig = account.kubeconfig().await?;
     let deadline = Instant::now() + SOON;
     loop {
