@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::finding::Finding;
 use super::subject::Subject;
 use super::{CHECKS, budgets, expected};
-use crate::annotations::PortsMode;
+use crate::annotations::{PortsMode, Preferred};
 use crate::kinds::{PodLite, ServiceLite};
 use crate::rows::{Interner, PodRow, View};
 use crate::service::Source;
@@ -84,7 +84,7 @@ impl Case {
         let rows: Vec<_> = rows.collect();
         let pods: Vec<Pod> =
             self.pods.iter().map(|pod| serde_json::from_value(pod.clone()).unwrap()).collect();
-        let view = View { source, ports_mode: self.ports_mode };
+        let view = View { source, ports_mode: self.ports_mode, preferred: Preferred::default() };
         Subject::new(service, view, (self.policy.clone(), self.budget), &rows, pods)
     }
 
