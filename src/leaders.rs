@@ -17,6 +17,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use machine::Election;
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -132,7 +133,7 @@ fn after(query: &str) -> Result<Option<After>, String> {
     for part in query.split('&').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some(("after", value)) => {
-                let value = value.replace("%2C", ",").replace("%2c", ",");
+                let value = percent_decode_str(value).decode_utf8_lossy();
                 let Some(parsed) = After::parse(&value) else {
                     return Err(format!(
                         "after={value:?} makes no sense: give the `after` of the last answer, or an epoch\n"
@@ -152,8 +153,8 @@ fn usage() -> Answer {
 
 fn unknown(key: &Key, health: &Health) -> Answer {
     if health.ready().passed() {
-        let text_ = format!("nobody is elected for {key}: it is not watched, or has not opted in\n");
-        return text(StatusCode::NOT_FOUND, text_);
+        let why = format!("nobody is elected for {key}: it is not watched, or has not opted in\n");
+        return text(StatusCode::NOT_FOUND, why);
     }
     let mut answer =
         text(StatusCode::SERVICE_UNAVAILABLE, format!("nothing is known of {key} yet; /readyz says why\n"));

@@ -3,10 +3,22 @@
 use machine::Version;
 use serde_json::json;
 
-use super::super::Feed;
+use super::super::{Driver, Feed};
 use super::{driver, hear, led, readiness, server};
 use crate::kinds::fixtures::{decode, service, service_json};
 use crate::watch::Change;
+
+/// The source Service opts out and in again, after all that these tests tell before.
+async fn opt_out_and_in(driver: &mut Driver) {
+    for (opted_in, version) in [("false", "2001"), ("true", "2002")] {
+        let source = service(&json!({
+            "metadata": { "annotations": { "zen-lead.io/enabled": opted_in }, "resourceVersion": version },
+            "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] },
+        }));
+        driver.told(Feed::Services(0, Change::Applied(source)));
+        hear(driver).await;
+    }
+}
 
 /// Opted out and in again within the time by which the watches are late: what was made is kept, and taken over.
 #[tokio::test(start_paused = true)]
@@ -24,14 +36,7 @@ async fn i10_whoever_takes_over_begins_with_what_was_written_last() {
     let written = server.slices.lock().unwrap().len();
 
     *server.source.lock().unwrap() = Some(service_json());
-    for (opted_in, version) in [("false", "2001"), ("true", "2002")] {
-        let source = service(&json!({
-            "metadata": { "annotations": { "zen-lead.io/enabled": opted_in }, "resourceVersion": version },
-            "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] },
-        }));
-        driver.told(Feed::Services(0, Change::Applied(source)));
-        hear(&mut driver).await;
-    }
+    opt_out_and_in(&mut driver).await;
     let space = &driver.world.namespaces["shop"];
     assert!(space.managed.contains_key("orders"), "it is opted in again");
     assert_eq!(server.slices.lock().unwrap().len(), written, "nothing is written on what it was before");
@@ -57,14 +62,7 @@ async fn i10_whoever_takes_over_knows_what_no_watch_has_shown_yet() {
             continue;
         }
         *server.source.lock().unwrap() = Some(service_json());
-        for (opted_in, version) in [("false", "2001"), ("true", "2002")] {
-            let source = service(&json!({
-                "metadata": { "annotations": { "zen-lead.io/enabled": opted_in }, "resourceVersion": version },
-                "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] },
-            }));
-            driver.told(Feed::Services(0, Change::Applied(source)));
-            hear(&mut driver).await;
-        }
+        opt_out_and_in(&mut driver).await;
         assert_eq!(*server.slices.lock().unwrap(), written, "it is taken over as it is");
     }
 }

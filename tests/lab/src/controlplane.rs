@@ -256,24 +256,16 @@ fn api_server_arguments(
         // the `kubernetes` Service's endpoints, which would be unrelated traffic on the very watches under test.
         "--advertise-address=192.0.2.1".into(),
         "--endpoint-reconciler-type=none".into(),
-        format!("--tls-cert-file={}", keys.certificate.display()),
-        format!("--tls-private-key-file={}", keys.private_key.display()),
-        format!("--cert-dir={}", root.join("pki").display()),
-        format!("--service-account-key-file={}", keys.token_public_key.display()),
-        format!("--service-account-signing-key-file={}", keys.token_private_key.display()),
-        "--service-account-issuer=https://kubernetes.default.svc".into(),
         "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112".into(),
         "--authorization-mode=RBAC".into(),
-        format!("--token-auth-file={}", root.join("tokens.csv").display()),
         // It would refuse every pod, because nobody makes the namespaces' default ServiceAccounts here.
         "--disable-admission-plugins=ServiceAccount".into(),
-        format!("--audit-policy-file={}", root.join("audit-policy.json").display()),
-        format!("--audit-log-path={}", audit_log.display()),
     ];
     if let Some((reading, writing)) = options.in_flight {
         arguments.push(format!("--max-requests-inflight={reading}"));
         arguments.push(format!("--max-mutating-requests-inflight={writing}"));
     }
+    arguments.extend(keys.api_server_args(root, audit_log));
     arguments.extend(options.api_server_args.iter().cloned());
     arguments
 }

@@ -28,6 +28,21 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// What every API server is told of keys, tokens and its audit log. `root`: where it has its files.
+    pub(crate) fn api_server_args(&self, root: &Path, audit_log: &Path) -> [String; 9] {
+        [
+            format!("--tls-cert-file={}", self.certificate.display()),
+            format!("--tls-private-key-file={}", self.private_key.display()),
+            format!("--cert-dir={}", root.join("pki").display()),
+            format!("--service-account-key-file={}", self.token_public_key.display()),
+            format!("--service-account-signing-key-file={}", self.token_private_key.display()),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--token-auth-file={}", root.join("tokens.csv").display()),
+            format!("--audit-policy-file={}", root.join("audit-policy.json").display()),
+            format!("--audit-log-path={}", audit_log.display()),
+        ]
+    }
+
     pub(crate) fn create(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let server = ServerKeys::create("kube-apiserver", &SERVER_NAMES)?;

@@ -179,20 +179,12 @@ fn api_server(root: &Path, keys: &Keys, audit_log: &Path, options: &Options) -> 
         "--bind-address=0.0.0.0".into(),
         format!("--advertise-address={GATEWAY}"),
         format!("--secure-port={API_PORT}"),
-        format!("--tls-cert-file={}", keys.certificate.display()),
-        format!("--tls-private-key-file={}", keys.private_key.display()),
-        format!("--cert-dir={}", root.join("pki").display()),
-        format!("--service-account-key-file={}", keys.token_public_key.display()),
-        format!("--service-account-signing-key-file={}", keys.token_private_key.display()),
-        "--service-account-issuer=https://kubernetes.default.svc".into(),
         "--service-cluster-ip-range=10.96.0.0/16".into(),
         "--authorization-mode=Node,RBAC".into(),
-        format!("--token-auth-file={}", root.join("tokens.csv").display()),
         "--allow-privileged".into(),
         "--kubelet-preferred-address-types=InternalIP".into(),
-        format!("--audit-policy-file={}", root.join("audit-policy.json").display()),
-        format!("--audit-log-path={}", audit_log.display()),
     ];
+    arguments.extend(keys.api_server_args(root, audit_log));
     arguments.extend(options.api_server_args.iter().cloned());
     arguments
 }
