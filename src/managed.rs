@@ -233,9 +233,11 @@ impl Managed {
     }
 
     fn standing(&self, remembered: Option<Remembered>, horizon: Version) -> Standing {
+        let (epoch, leader) = remembered.map(|mirror| (mirror.epoch, mirror.leader)).unwrap_or_default();
         Standing {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
-            mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),
+            mirrored: epoch.max(self.highest_epoch),
+            mirrored_leader: leader.filter(|_| epoch >= self.highest_epoch).map(Arc::from),
             horizon,
         }
     }

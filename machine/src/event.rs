@@ -210,6 +210,9 @@ pub struct Standing {
     /// The epoch that the leader Service mirrors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirrored: Option<Epoch>,
+    /// The UID of the pod that the leader Service says has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrored_leader: Option<Arc<str>>,
     /// How new our facts about pods are.
     pub horizon: Version,
 }

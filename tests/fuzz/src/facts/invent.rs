@@ -156,6 +156,7 @@ impl<'a> Inventor<'a> {
         Standing {
             published: self.some(Self::publication),
             mirrored: self.some(|inventor| Epoch(inventor.number())),
+            mirrored_leader: self.some(Self::pod).map(|pod| pod.uid().into()),
             horizon: self.version(),
         }
     }
