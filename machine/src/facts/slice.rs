@@ -184,10 +184,13 @@ impl Facts {
         self.know(Slice::Present(publication));
     }
 
-    /// The same slice may no longer be as it should be, because the source Service asks for something else now.
+    /// The same slice may no longer be as it should be, because the source Service asks for something else now. One of
+    /// the same version that says something else is of a restored store, and comes again when that is known.
     fn look_again(&mut self, publication: &Publication) {
         if let Slice::Present(known) = &mut self.slice
-            && known.version == publication.version
+            && (known.version, known.epoch, known.shown)
+                == (publication.version, publication.epoch, publication.shown)
+            && known.leader == publication.leader
         {
             known.intact = publication.intact;
         }
