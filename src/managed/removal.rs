@@ -112,9 +112,10 @@ impl Managed {
         if is_gone(result) {
             self.forget(targets);
         }
-        // The Service as it is asks for what is there: the next election takes it over. What was not in the way may be so
-        // again before the watch comes to that.
-        let is_kept = matches!(result, Ok(Reply::Kept)) && scope == Scope::Everything;
+        // The Service as it is asks for what is there: the next election takes it over, as soon as what this one has
+        // ordered is answered. What was not in the way may be so again before the watch comes to that.
+        let is_written = self.service.open || self.second.open;
+        let is_kept = matches!(result, Ok(Reply::Kept)) && scope == Scope::Everything && !is_written;
         let is_done = is_kept || is_gone(result) && !self.has_left(scope);
         out.events.push(if is_done { Event::Removed { id } } else { Event::RemoveFailed { id } });
     }
