@@ -9,6 +9,7 @@ mod budgets;
 mod expected;
 mod finding;
 mod members;
+mod migrate;
 mod probes;
 mod source;
 mod subject;
@@ -58,6 +59,9 @@ const CHECKS: [fn(&Subject) -> Option<Finding>; 10] = [
 
 /// Examines what is asked for, and exits with 1 if something was found.
 pub(super) async fn run(args: &DoctorArgs, out: &mut Output) -> Result<ExitCode, Error> {
+    if args.migrate {
+        return migrate::run(args, out).await;
+    }
     let cluster = Cluster::find(&args.cluster).await?;
     let (survey, looks) = meant(&cluster, args.name.as_deref()).await?;
     let spaces: BTreeSet<&String> = looks.iter().map(|look| &look.key.0).collect();
@@ -99,6 +103,12 @@ async fn meant(cluster: &Cluster, name: Option<&str>) -> Result<(Survey, Vec<Loo
     Ok((survey, looks))
 }
 
+/// Without its members there is nothing to say of a Service.
+fn members_unknown(survey: &mut Survey) -> Error {
+    let missing = survey.missing.drain(..).find(|(what, _)| what.contains("members"));
+    missing.map_or_else(|| Error::Refused("the members are not known".into()), |(_, error)| error)
+}
+
 /// Each look with its members as a whole; without those if the Service can have no leader.
 async fn subjects<'a>(
     cluster: &Cluster,
@@ -106,11 +116,7 @@ async fn subjects<'a>(
     looks: &'a [Look],
 ) -> Result<Vec<(&'a Look, Option<Subject>)>, Error> {
     if looks.iter().any(|look| look.pods.is_none() && look.view.is_ok()) {
-        // Without its members there is nothing to say of a Service.
-        let missing = survey.missing.drain(..).find(|(what, _)| what.contains("members"));
-        return Err(
-            missing.map_or_else(|| Error::Refused("the members are not known".into()), |(_, error)| error)
-        );
+        return Err(members_unknown(&mut survey));
     }
     let services = &survey.facts.services;
     let each = looks.iter().map(async |look| {

@@ -57,10 +57,16 @@ is assumed), at the controller's flags (--failover-budget=5s is assumed), or at 
 Worst cases are those of an API server that answers, with kubelets' and Kubernetes' defaults. kube-proxy takes up to 1 s more
 for a source without an address if another Service's endpoints changed within the second before.
 
+With --migrate it reads what the Go zen-lead has left and tells, for each Service that opts in and for the cluster, what this
+controller will do with it; nothing is changed. Exits with 1 then if something will change, or stay, that a person should look
+at, with 0 if there is nothing to do. It looks into the Go program's Deployment and Lease if it may (list deployments, get
+leases). deploy/README.md has the other steps.
+
 Examples:
   zen-lead doctor orders
   zen-lead doctor --all-namespaces
-  zen-lead doctor -A -o name";
+  zen-lead doctor -A -o name
+  zen-lead doctor --migrate -A";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -276,6 +282,14 @@ pub struct LogArgs {
 pub struct DoctorArgs {
     /// The Service that opts in, as NAME or NAMESPACE/NAME. None: all of them
     pub name: Option<String>,
+
+    /// Tell what changes when this controller takes over from the Go zen-lead, instead
+    #[arg(long)]
+    pub migrate: bool,
+
+    /// With --migrate: where the Go zen-lead runs [default: zen-system]
+    #[arg(long, value_name = "NAME", requires = "migrate", value_parser = namespace_name)]
+    pub go_namespace: Option<String>,
 
     /// How to show it, instead of as text; `name`: those with findings only
     #[arg(long, short, value_name = "FORMAT")]
