@@ -5,7 +5,6 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
-use lab::Pod;
 
 use crate::support::{
     Controller, ENABLED, LONG_AGO, SOON, Stage, before_the_upgrade, give_lease, leaders, left_by_go,
