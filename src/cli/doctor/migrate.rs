@@ -94,9 +94,14 @@ pub(super) async fn run(args: &DoctorArgs, out: &mut Output) -> Result<ExitCode,
     if looks.iter().any(|look| look.pods.is_none() && look.view.is_ok()) {
         return Err(super::members_unknown(&mut survey));
     }
+    // A name may come with a namespace of its own.
+    let space = match &*looks {
+        [one] if args.name.is_some() => Some(&*one.key.0),
+        _ => cluster.namespace.as_deref(),
+    };
     let go_namespace = args.go_namespace.as_deref().unwrap_or(GO_NAMESPACE);
     let (services, slices, program) = futures::join!(
-        leader_services(&cluster),
+        leader_services(&cluster, space),
         slices(&cluster, &looks),
         program::read(&cluster, go_namespace)
     );
@@ -122,9 +127,12 @@ pub(super) async fn run(args: &DoctorArgs, out: &mut Output) -> Result<ExitCode,
 }
 
 /// What the Go program made of Services, whole: it copied annotations that are not read otherwise.
-async fn leader_services(cluster: &Cluster) -> Result<BTreeMap<Key, Service>, Error> {
+async fn leader_services(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+) -> Result<BTreeMap<Key, Service>, Error> {
     let which = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={CONTROLLER}"));
-    let list = cluster.list::<Service>(cluster.namespace.as_deref(), which).await?;
+    let list = cluster.list::<Service>(namespace, which).await?;
     let key = |service: &Service| {
         let metadata = &service.metadata;
         (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
