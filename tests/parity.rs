@@ -15,3 +15,5 @@ mod notices;
 mod objects;
 #[path = "parity/ports.rs"]
 mod ports;
+#[path = "parity/swap.rs"]
+mod swap;

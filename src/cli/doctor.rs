@@ -1,15 +1,18 @@
 //! `zen-lead doctor`: what makes failover slow or wrong, where that is seen, and what mends it.
 //!
 //! ```text
-//! survey, pods, disruption budgets -> subject -> checks (pure) -> findings
-//!                                            -> expected (pure): worst case by cause
+//! survey, pods, owners, kube-proxy, budgets -> subject -> checks (pure) -> findings
+//!                                                      -> expected (pure): worst case by cause
 //! ```
 
 mod budgets;
 mod expected;
 mod finding;
 mod members;
+mod migrate;
+mod owners;
 mod probes;
+mod proxy;
 mod source;
 mod subject;
 #[cfg(test)]
@@ -37,15 +40,19 @@ use crate::config::{DoctorArgs, Format};
 
 use expected::{Expected, expected};
 use finding::{Evidence, Finding};
+use owners::Pace;
+use proxy::Proxy;
 use subject::Subject;
 
 /// Services whose pods are read at once: whole pods are large, and the API server has others to serve.
 const AT_ONCE: usize = 8;
 
 /// The checks of what a Service and its members are like, in the order in which they are told.
-const CHECKS: [fn(&Subject) -> Option<Finding>; 10] = [
+const CHECKS: [fn(&Subject) -> Option<Finding>; 13] = [
     members::alone,
     source::missing_port,
+    owners::foreign,
+    owners::pace,
     probes::missing,
     probes::slow,
     members::one_node,
@@ -54,22 +61,26 @@ const CHECKS: [fn(&Subject) -> Option<Finding>; 10] = [
     members::no_pre_stop,
     source::local_traffic,
     source::own_address,
+    |subject| proxy::slow(&subject.proxy),
 ];
 
 /// Examines what is asked for, and exits with 1 if something was found.
 pub(super) async fn run(args: &DoctorArgs, out: &mut Output) -> Result<ExitCode, Error> {
+    if args.migrate {
+        return migrate::run(args, out).await;
+    }
     let cluster = Cluster::find(&args.cluster).await?;
     let (survey, looks) = meant(&cluster, args.name.as_deref()).await?;
     let spaces: BTreeSet<&String> = looks.iter().map(|look| &look.key.0).collect();
-    let (diagnoses, budgets) = futures::join!(subjects(&cluster, survey, &looks), budgets(&cluster, &spaces));
+    let proxy = if looks.is_empty() { Proxy::assumed(String::new()) } else { Proxy::read(&cluster).await? };
+    let subjects = subjects(&cluster, survey, &looks, &proxy);
+    let (diagnoses, budgets) = futures::join!(subjects, budgets(&cluster, &spaces));
     let (budgets, left_out) = budgets?;
     for error in &left_out {
         eprintln!("warning: disruption budgets are not looked at: {error}");
     }
-    let diagnoses: Vec<Diagnosis> = diagnoses?
-        .into_iter()
-        .map(|(look, subject)| Diagnosis::of(look, subject.as_ref(), &budgets))
-        .collect();
+    let diagnoses: Vec<Diagnosis> =
+        diagnoses?.into_iter().map(|seen| Diagnosis::of(seen, &budgets)).collect();
     let found = diagnoses.iter().any(|diagnosis| !diagnosis.findings.is_empty());
     tell(args, &diagnoses, out)?;
     Ok(if found { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -99,29 +110,71 @@ async fn meant(cluster: &Cluster, name: Option<&str>) -> Result<(Survey, Vec<Loo
     Ok((survey, looks))
 }
 
+/// Without its members there is nothing to say of a Service.
+fn members_unknown(survey: &mut Survey) -> Error {
+    let missing = survey.missing.drain(..).find(|(what, _)| what.contains("members"));
+    missing.map_or_else(|| Error::Refused("the members are not known".into()), |(_, error)| error)
+}
+
 /// Each look with its members as a whole; without those if the Service can have no leader.
 async fn subjects<'a>(
     cluster: &Cluster,
     mut survey: Survey,
     looks: &'a [Look],
-) -> Result<Vec<(&'a Look, Option<Subject>)>, Error> {
+    proxy: &Proxy,
+) -> Result<Vec<Seen<'a>>, Error> {
     if looks.iter().any(|look| look.pods.is_none() && look.view.is_ok()) {
-        // Without its members there is nothing to say of a Service.
-        let missing = survey.missing.drain(..).find(|(what, _)| what.contains("members"));
-        return Err(
-            missing.map_or_else(|| Error::Refused("the members are not known".into()), |(_, error)| error)
-        );
+        return Err(members_unknown(&mut survey));
     }
     let services = &survey.facts.services;
     let each = looks.iter().map(async |look| {
         let known = look.view.as_ref().ok().zip(services.get(&look.key)).zip(look.pods.as_ref());
-        let Some(((view, service), rows)) = known else { return Ok((look, None)) };
+        let Some(((view, service), rows)) = known else {
+            return Ok(Seen { look, subject: None, notes: Vec::new() });
+        };
         let which = ListParams::default().labels(&selector(service));
         let pods = cluster.list::<Pod>(Some(&look.key.0), which).await?.items;
         let settings = (look.settings.policy.clone(), look.settings.failover_budget);
-        Ok((look, Some(Subject::new(service.clone(), view.clone(), settings, rows, pods))))
+        let (pace, unread) = pace(cluster, &look.key.0, &pods).await?;
+        let notes = [unread, proxy.note(), Some(clients(look))].into_iter().flatten().collect();
+        let around = (pace, proxy.clone());
+        let subject = Subject::new(service.clone(), view.clone(), settings, rows, pods, around);
+        Ok(Seen { look, subject: Some(subject), notes })
     });
     stream::iter(each).buffered(AT_ONCE).try_collect().await
+}
+
+/// A Service, whole, and what is to be known about what is said of it.
+struct Seen<'a> {
+    look: &'a Look,
+    subject: Option<Subject>,
+    notes: Vec<String>,
+}
+
+/// How fast the owner of these pods replaces them, if they have one; or why that is not known.
+async fn pace(
+    cluster: &Cluster,
+    namespace: &str,
+    pods: &[Pod],
+) -> Result<(Option<Pace>, Option<String>), Error> {
+    let owners = owners::distinct(pods);
+    let mut owners = owners.iter().flatten();
+    let (Some(owner), None) = (owners.next(), owners.next()) else { return Ok((None, None)) };
+    match Pace::read(cluster, namespace, owner).await {
+        Ok(pace) => Ok((pace, None)),
+        Err(error) if error.is_forbidden() => {
+            Ok((None, Some(format!("minReadySeconds is not looked at: {error}"))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Nothing in the cluster tells which name clients use.
+fn clients(look: &Look) -> String {
+    let ((namespace, name), leader) = (&look.key, &look.leader_service);
+    format!(
+        "only clients of {leader}.{namespace} reach the leader: see that none uses {name}.{namespace}, which is any pod"
+    )
 }
 
 /// The budgets of these namespaces, and why those of some could not be read.
@@ -149,6 +202,8 @@ struct Diagnosis {
     name: String,
     findings: Vec<Finding>,
     expected: Vec<Expected>,
+    /// What was taken for granted, and what nobody but people can see.
+    notes: Vec<String>,
 }
 
 /// Several of them, for other programs.
@@ -158,14 +213,15 @@ struct List<'a> {
 }
 
 impl Diagnosis {
-    fn of(look: &Look, subject: Option<&Subject>, budgets: &[PodDisruptionBudget]) -> Self {
+    fn of(Seen { look, subject, notes }: Seen<'_>, budgets: &[PodDisruptionBudget]) -> Self {
         let mut findings: Vec<_> = invalid(look).into_iter().collect();
-        if let Some(subject) = subject {
+        if let Some(subject) = &subject {
             findings.extend(CHECKS.iter().filter_map(|check| check(subject)));
             findings.extend(budgets::blocking(subject, budgets));
         }
         let (namespace, name) = look.key.clone();
-        Self { namespace, name, findings, expected: subject.map(expected).unwrap_or_default() }
+        let expected = subject.as_ref().map(expected).unwrap_or_default();
+        Self { namespace, name, findings, expected, notes }
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -187,7 +243,10 @@ impl Diagnosis {
             }
             table.write("", out)?;
         }
-        Ok(())
+        if !self.notes.is_empty() {
+            writeln!(out)?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(out, "note: {note}"))
     }
 }
 

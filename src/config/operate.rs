@@ -51,16 +51,23 @@ Examples:
 const DOCTOR_HELP: &str = "\
 Exits with 0 if nothing was found, with 1 if something was or could not be looked at, with 2 if the usage is wrong.
 
-It looks at Services that opt in, their pods and PodDisruptionBudgets. It does not look at Deployments (minReadySeconds,
-replicas that are wanted), at nodes and their zones (pods' own labels tell those), at kube-proxy's mode and sync period (1 s
-is assumed), at the controller's flags (--failover-budget=5s is assumed), or at which clients use the source Service's name.
-Worst cases are those of an API server that answers, with kubelets' and Kubernetes' defaults. kube-proxy takes up to 1 s more
-for a source without an address if another Service's endpoints changed within the second before.
+It looks at Services that opt in, their pods, PodDisruptionBudgets, minReadySeconds of the one Deployment or StatefulSet that
+owns the pods, and kube-proxy's configuration where kubeadm puts it (ConfigMap kube-system/kube-proxy); what may not be read
+is said and left out. It does not look at replicas that are wanted, at nodes and their zones (pods' own labels tell those), at
+the controller's flags (--failover-budget=5s is assumed), or at which clients use the source Service's name.
+Worst cases are those of an API server that answers, with kubelets' and Kubernetes' defaults. kube-proxy takes up to its
+minSyncPeriod more for a source without an address if another Service's endpoints changed just before.
+
+With --migrate it reads what the Go zen-lead has left and tells, for each Service that opts in and for the cluster, what this
+controller will do with it; nothing is changed. Exits with 1 then if something will change, or stay, that a person should look
+at, with 0 if there is nothing to do. It looks into the Go program's Deployment and Lease if it may (list deployments, get
+leases). In JSON and YAML, `look` marks what a person should look at. deploy/README.md has the other steps.
 
 Examples:
   zen-lead doctor orders
   zen-lead doctor --all-namespaces
-  zen-lead doctor -A -o name";
+  zen-lead doctor -A -o name
+  zen-lead doctor --migrate -A";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -276,6 +283,14 @@ pub struct LogArgs {
 pub struct DoctorArgs {
     /// The Service that opts in, as NAME or NAMESPACE/NAME. None: all of them
     pub name: Option<String>,
+
+    /// Tell what changes when this controller takes over from the Go zen-lead, instead
+    #[arg(long)]
+    pub migrate: bool,
+
+    /// With --migrate: where the Go zen-lead runs [default: zen-system]
+    #[arg(long, value_name = "NAME", requires = "migrate", value_parser = namespace_name)]
+    pub go_namespace: Option<String>,
 
     /// How to show it, instead of as text; `name`: those with findings only
     #[arg(long, short, value_name = "FORMAT")]

@@ -1,6 +1,8 @@
 //! `zen-lead doctor`.
 
 use anyhow::Result;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::program::{run, zen_lead};
@@ -45,7 +47,11 @@ container killed   SPAN   kubelet SPAN + watch SPAN + controller SPAN + kube-pro
 process hangs   SPAN   readiness probe (every SPAN, 2 failures, timeout SPAN) SPAN + watch SPAN + controller SPAN + \
          kube-proxy SPAN
 node lost   SPAN   Kubernetes SPAN + watch SPAN + controller SPAN + kube-proxy SPAN
-node lost, with --watch-nodes   SPAN   Lease SPAN + watch SPAN + controller SPAN + kube-proxy SPAN"
+node lost, with --watch-nodes   SPAN   Lease SPAN + watch SPAN + controller SPAN + kube-proxy SPAN
+
+note: kube-proxy's mode is not known, and its minSyncPeriod is taken for SPAN: there is no ConfigMap \
+         kube-system/kube-proxy, as kubeadm makes it
+note: only clients of well-leader.NS reach the leader: see that none uses well.NS, which is any pod"
     );
     assert!(done.told.contains("process hangs                   3.3 s "), "{done:?}");
 
@@ -61,7 +67,8 @@ node lost, with --watch-nodes   SPAN   Lease SPAN + watch SPAN + controller SPAN
     let done = zen_lead(ns, &["doctor", "ill"])?;
     assert_eq!((done.code, &*done.complained), (Some(1), ""), "{done:?}");
     let named = |line: &&str| line.split_once(": ").is_some_and(|(check, _)| !check.contains([' ', '/']));
-    let checks: Vec<_> = done.told.lines().filter(named).filter_map(|line| line.split(':').next()).collect();
+    let findings = done.told.lines().filter(|line| !line.starts_with("note: "));
+    let checks: Vec<_> = findings.filter(named).filter_map(|line| line.split(':').next()).collect();
     assert_eq!(
         checks,
         [
@@ -95,8 +102,49 @@ node lost, with --watch-nodes   SPAN   Lease SPAN + watch SPAN + controller SPAN
     );
     assert_eq!(ill["expected"][0]["worstUs"], 1_300_000);
     assert_eq!(well["findings"], json!([]));
+    assert_eq!(well["notes"].as_array().map(Vec::len), Some(2));
     assert_eq!(well["expected"][2]["terms"][0]["worstUs"], 3_000_000);
     assert_eq!(zen_lead(ns, &["doctor", "-o", "name"])?.told, "service/ill\n");
+    stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_fast_a_rollout_goes_is_read_if_it_may_be() -> Result<()> {
+    let stage = Stage::new("paced").await?;
+    let ns = &stage.ns;
+    stage.source("well").spec(json!({ "clusterIP": "None" })).create().await?;
+    let labels = json!({ "app": "well" });
+    let owner: StatefulSet = serde_json::from_value(json!({
+        "metadata": { "name": "well" },
+        "spec": {
+            "minReadySeconds": 10, "serviceName": "well", "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "containers": [{ "name": "app", "image": "registry.example/app:1" }] },
+            },
+        },
+    }))?;
+    let owner = ns.api::<StatefulSet>().create(&PostParams::default(), &owner).await?;
+    for (name, node) in [("well-0", "node-1"), ("well-1", "node-2")] {
+        let mut pod: Value = serde_json::from_str(&well(&stage, name, node))?;
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "well", "uid": owner.metadata.uid, "controller": true,
+        }]);
+        ns.apply(&pod.to_string()).await?;
+    }
+    let done = zen_lead(ns, &["doctor", "well"])?;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.told.contains("\n  evidence: statefulset/well: spec.minReadySeconds: 10 s\n"), "{done:?}");
+
+    let account = ns.account("jane").await?;
+    allow(ns, "jane", &[SERVICES, SLICES, PODS]).await?;
+    let done = until(&account, &["doctor", "well"], |done| done.code == Some(0)).await?;
+    for rule in [
+        "{apiGroups: [\"apps\"], resources: [\"statefulsets\"], verbs: [\"get\"]}",
+        "{apiGroups: [\"\"], resources: [\"configmaps\"], verbs: [\"get\"]}",
+    ] {
+        assert!(done.told.lines().any(|line| line.starts_with("note: ") && line.ends_with(rule)), "{done:?}");
+    }
     stage.end().await
 }
 

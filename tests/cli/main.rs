@@ -8,6 +8,7 @@ mod doctor;
 mod errors;
 mod history;
 mod manual;
+mod migrate;
 mod pause;
 mod plugin;
 mod program;

@@ -4,6 +4,7 @@
 //! know each field, too.
 
 mod cluster;
+mod readme;
 mod rendered;
 mod schemas;
 mod uninstall;

@@ -12,6 +12,7 @@
 
 mod acts;
 mod faults;
+mod go;
 mod named;
 mod record;
 mod store;
@@ -28,6 +29,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
 pub use acts::Written;
+pub use go::{LONG_AGO, before_the_upgrade, left_by_go};
 pub use named::{named_in, named_metrics};
 pub use record::{ENABLED, SOURCE_SERVICE, leaders};
 

@@ -16,9 +16,6 @@ const CONTROLLER: Micros = Micros::from_millis(100);
 /// kube-proxy alone: 25 to 55 ms.
 const PROXY: Micros = Micros::from_millis(100);
 
-/// A change that follows another one waits for kube-proxy's `minSyncPeriod`.
-const PROXY_AFTER_ANOTHER: Micros = Micros::from_millis(1_100);
-
 /// The kubelet looks at its containers every second, and then reports.
 const CONTAINER_DIED: Micros = Micros::from_millis(1_500);
 
@@ -102,6 +99,8 @@ pub(super) fn handover(subject: &Subject) -> Micros {
 
 /// What follows when the API server knows that the leader is lost.
 fn reaction(subject: &Subject) -> [Term; 3] {
-    let proxy = if source::has_address(subject) { PROXY_AFTER_ANOTHER } else { PROXY };
-    [Term::new("watch", WATCH), Term::new("controller", CONTROLLER), Term::new("kube-proxy", proxy)]
+    // A change that follows another one waits for its minSyncPeriod.
+    let waits = if source::has_address(subject) { subject.proxy.min_sync } else { Micros::ZERO };
+    let proxy = Term::new(subject.proxy.words(), Micros(PROXY.0 + waits.0));
+    [Term::new("watch", WATCH), Term::new("controller", CONTROLLER), proxy]
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use machine::{Micros, Policy};
 
+use super::owners::{Owner, Pace};
+use super::proxy::Proxy;
 use crate::annotations::PortsMode;
 use crate::kinds::ServiceLite;
 use crate::rows::{PodRow, View};
@@ -24,11 +26,16 @@ pub(super) struct Subject {
     pub(super) budget: Micros,
     /// Those that terminate are left out: nothing about them can be mended.
     pub(super) members: Vec<Member>,
+    /// How fast their owner replaces them, if it is one and may be read.
+    pub(super) pace: Option<Pace>,
+    /// How nodes route.
+    pub(super) proxy: Proxy,
 }
 
 /// A pod that the selector matches.
 pub(super) struct Member {
     row: PodRow,
+    pub(super) owner: Option<Owner>,
     pub(super) labels: BTreeMap<String, String>,
     spec: PodSpec,
 }
@@ -41,6 +48,7 @@ impl Subject {
         (policy, budget): (Policy, Option<Micros>),
         rows: &[PodRow],
         pods: Vec<Pod>,
+        (pace, proxy): (Option<Pace>, Proxy),
     ) -> Self {
         let mut by_uid: BTreeMap<String, Pod> =
             pods.into_iter().filter_map(|pod| Some((pod.metadata.uid.clone()?, pod))).collect();
@@ -49,12 +57,13 @@ impl Subject {
         let mut members: Vec<Member> = live
             .filter_map(|row| {
                 let pod = by_uid.remove(row.pod.uid())?;
+                let owner = Owner::of(&pod);
                 let labels = pod.metadata.labels.unwrap_or_default();
-                Some(Member { row: row.clone(), labels, spec: pod.spec.unwrap_or_default() })
+                Some(Member { row: row.clone(), owner, labels, spec: pod.spec.unwrap_or_default() })
             })
             .collect();
         members.sort_by(|a, b| a.row.pod.name().cmp(b.row.pod.name()));
-        Self { service, view, policy, budget: budget.unwrap_or(DEFAULT_BUDGET), members }
+        Self { service, view, policy, budget: budget.unwrap_or(DEFAULT_BUDGET), members, pace, proxy }
     }
 
     /// The source Service, as kubectl takes it.

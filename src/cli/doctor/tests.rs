@@ -8,6 +8,8 @@ use machine::{Micros, Policy};
 use serde_json::{Value, json};
 
 use super::finding::Finding;
+use super::owners::{Owner, Pace};
+use super::proxy::Proxy;
 use super::subject::Subject;
 use super::{CHECKS, budgets, expected};
 use crate::annotations::{PortsMode, Preferred};
@@ -22,6 +24,8 @@ struct Case {
     policy: Policy,
     budget: Option<Micros>,
     ports_mode: PortsMode,
+    min_ready: Option<Micros>,
+    proxy: Proxy,
 }
 
 /// Nothing is wrong: three members on three nodes in two zones.
@@ -54,7 +58,8 @@ fn good() -> Case {
         })
     });
     let (policy, budget, ports_mode) = (Policy::default(), None, PortsMode::All);
-    Case { service, pods: pods.into(), policy, budget, ports_mode }
+    let (min_ready, proxy) = (None, Proxy::assumed("nothing is known".into()));
+    Case { service, pods: pods.into(), policy, budget, ports_mode, min_ready, proxy }
 }
 
 impl Case {
@@ -85,7 +90,10 @@ impl Case {
         let pods: Vec<Pod> =
             self.pods.iter().map(|pod| serde_json::from_value(pod.clone()).unwrap()).collect();
         let view = View { source, ports_mode: self.ports_mode, preferred: Preferred::default() };
-        Subject::new(service, view, (self.policy.clone(), self.budget), &rows, pods)
+        let owner = Owner::of(&pods[0]);
+        let pace = owner.zip(self.min_ready).map(|(owner, min_ready)| Pace { owner, min_ready });
+        let settings = (self.policy.clone(), self.budget);
+        Subject::new(service, view, settings, &rows, pods, (pace, self.proxy.clone()))
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -312,4 +320,80 @@ fn the_worst_case_is_the_sum_of_its_terms() {
     let mut alone = good();
     alone.pods.truncate(1);
     assert_eq!(worst(&alone), [None; 5]);
+}
+
+/// The pods' controller, as the API server tells of it.
+fn owned(kind: &str, name: &str) -> Value {
+    json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": name, "controller": true }])
+}
+
+#[test]
+fn pods_of_others_are_named_with_their_owners() {
+    let mut of_one = good().pods(|pod| {
+        pod["metadata"]["ownerReferences"] = owned("ReplicaSet", "orders-7d4b");
+        pod["metadata"]["labels"]["pod-template-hash"] = json!("7d4b");
+    });
+    // Of the next revision of the same Deployment.
+    of_one.pods[1]["metadata"]["ownerReferences"] = owned("ReplicaSet", "orders-99ff");
+    of_one.pods[1]["metadata"]["labels"]["pod-template-hash"] = json!("99ff");
+    assert!(of_one.findings().is_empty(), "{:?}", of_one.findings());
+    of_one.pods[2]["metadata"]["ownerReferences"] = owned("Job", "orders-import");
+    assert_eq!(
+        of_one.only(),
+        ("several-owners", "pod/orders-0: metadata.ownerReferences: deployment/orders".into())
+    );
+    let why = of_one.findings().remove(0).why;
+    assert!(why.ends_with("any of them can lead: 2 of deployment/orders, 1 of job/orders-import"), "{why}");
+    of_one.pods[2]["metadata"]["ownerReferences"] = Value::Null;
+    assert!(
+        of_one.findings()[0].why.contains("1 of nobody, 2 of deployment/orders"),
+        "{:?}",
+        of_one.findings()
+    );
+}
+
+#[test]
+fn rollout_and_election_wait_for_the_same_time() {
+    let waiting = |rollout: u64, election: u64| {
+        let mut case = good().pods(|pod| pod["metadata"]["ownerReferences"] = owned("StatefulSet", "orders"));
+        case.min_ready = Some(Micros::from_secs(rollout));
+        case.policy.min_ready_duration = Micros::from_secs(election);
+        case
+    };
+    for (rollout, election) in [(0, 0), (30, 30)] {
+        assert!(waiting(rollout, election).findings().is_empty());
+    }
+    let told =
+        |seconds| ("min-ready-seconds", format!("statefulset/orders: spec.minReadySeconds: {seconds} s"));
+    assert_eq!(waiting(0, 30).only(), told(0));
+    assert!(waiting(0, 30).findings()[0].why.ends_with("for up to 30 s nobody leads"));
+    assert_eq!(waiting(10, 0).only(), told(10));
+    assert!(waiting(10, 0).findings()[0].why.starts_with("a new pod may lead 10 s before"));
+}
+
+#[test]
+fn kube_proxy_is_read_as_kubeadm_writes_it() {
+    let of = |text: &str| Proxy::parse(text).map(|proxy| (proxy.mode.unwrap_or_default(), proxy.min_sync));
+    let kubeadm = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: \"\"\n\
+                   clientConnection: {acceptContentTypes: \"\", qps: 0}\niptables: {masqueradeAll: false, \
+                   minSyncPeriod: 0s, syncPeriod: 0s}\n";
+    let second = Micros::from_secs(1);
+    assert_eq!(of(kubeadm), Some(("iptables".into(), second)));
+    let paced = "mode: nftables\nnftables: {minSyncPeriod: 10s}\niptables: {minSyncPeriod: 2s}\n";
+    assert_eq!(of(paced), Some(("nftables".into(), Micros::from_secs(10))));
+    assert_eq!(of("mode: ipvs\n"), Some(("ipvs".into(), Micros::ZERO)));
+    assert_eq!(of("- no configuration"), None);
+
+    let mut slow = good();
+    slow.proxy = Proxy::parse(paced).unwrap();
+    let evidence = "configmap/kube-proxy -n kube-system: nftables.minSyncPeriod: 10 s";
+    assert_eq!(slow.only(), ("slow-kube-proxy", evidence.into()));
+    // Only a Service with an address has two changes for one loss.
+    assert_eq!(slow.worst()[0].1, Some(300));
+    let address = Case { proxy: slow.proxy.clone(), ..good().service("clusterIP", json!("10.0.0.7")) };
+    assert_eq!(address.worst()[0].1, Some(10_300));
+    assert_eq!((slow.proxy.note(), good().proxy.note().is_some()), (None, true));
+    let at_once =
+        Case { proxy: Proxy::parse("mode: ipvs").unwrap(), ..good().service("clusterIP", json!("10.0.0.7")) };
+    assert!(at_once.findings().is_empty(), "{:?}", at_once.findings());
 }
