@@ -233,9 +233,11 @@ impl Managed {
     }
 
     fn standing(&self, remembered: Option<Remembered>, horizon: Version) -> Standing {
+        let remembered = remembered.unwrap_or_default();
         Standing {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
-            mirrored: remembered.and_then(|remembered| remembered.epoch).max(self.highest_epoch),
+            mirrored: remembered.epoch.max(self.highest_epoch),
+            switched: remembered.switched.filter(|_| self.settings.policy.max_switches.is_some()),
             horizon,
         }
     }

@@ -210,6 +210,10 @@ pub struct Standing {
     /// The epoch that the leader Service mirrors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirrored: Option<Epoch>,
+    /// When the leader changed last, by the leader Service's account. Told only to whom the policy sets a limit: see
+    /// [`crate::MaxSwitches`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<Timestamp>,
     /// How new our facts about pods are.
     pub horizon: Version,
 }

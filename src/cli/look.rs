@@ -113,6 +113,7 @@ impl Look {
         let standing = Standing {
             published: self.published.clone(),
             mirrored: self.mirror.as_ref().and_then(|mirror| mirror.epoch),
+            switched: self.mirror.as_ref().and_then(|mirror| mirror.switched),
             horizon,
         };
         // Nodes are for the controller to watch.

@@ -414,7 +414,12 @@ impl World {
     }
 
     fn standing(&self, is_newer: bool) -> Standing {
-        Standing { published: self.slice.clone(), mirrored: Some(Epoch(7)), horizon: self.horizon(is_newer) }
+        Standing {
+            published: self.slice.clone(),
+            mirrored: Some(Epoch(7)),
+            switched: None,
+            horizon: self.horizon(is_newer),
+        }
     }
 
     fn unblocked(&self, is_newer: bool) -> Option<Event> {
