@@ -160,7 +160,7 @@ impl Story {
         let election = Election::new(Policy::default());
         let now = Timestamp::from_secs(1_772_442_000);
         let mut story = Self { election, records: Vec::new(), members: members.clone(), version: 1_000, now };
-        let standing = Standing { published: None, mirrored: None, switched: None, horizon: Version(1_000) };
+        let standing = Standing { published: None, horizon: Version(1_000), ..Standing::default() };
         story.tell(Event::Synced { members, standing });
         while story.records.len() < FACTS {
             for number in 0..MEMBERS {

@@ -226,7 +226,12 @@ impl Run {
 
     fn standing(&mut self) -> Standing {
         let published = Some(self.publication(LEADER, 7));
-        Standing { published, mirrored: Some(Epoch(7)), switched: None, horizon: Version(self.version) }
+        Standing {
+            published,
+            mirrored: Some(Epoch(7)),
+            horizon: Version(self.version),
+            ..Standing::default()
+        }
     }
 
     fn observed(&self, published: Publication) -> Event {

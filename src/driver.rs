@@ -54,6 +54,11 @@ const STRAYS_EVERY: Duration = Duration::from_mins(10);
 /// On SIGTERM the writes in flight may finish, but not longer than this.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What is watched, in the order in which watches are numbered.
+pub(crate) const PODS: usize = 0;
+pub(crate) const SERVICES: usize = 1;
+pub(crate) const SLICES: usize = 2;
+
 /// What the watches tell.
 #[derive(Debug)]
 pub(crate) enum Feed {
@@ -63,8 +68,10 @@ pub(crate) enum Feed {
     Services(usize, Change<ServiceLite>),
     /// Slices that carry our label.
     Slices(usize, Change<SliceLite>),
-    /// A watch works again after it did not.
-    Reconnected,
+    /// The watch with this number, of all of every kind, does not work.
+    Disconnected(usize),
+    /// It works again.
+    Reconnected(usize),
     /// This replica holds the Lease from now on, or no longer.
     Lease(bool),
     /// A node is lost, or is back.
@@ -301,7 +308,11 @@ impl Driver {
             Feed::Pods(watch, change) => self.pods(watch % watches, change),
             Feed::Services(watch, change) => self.services(watch % watches, change),
             Feed::Slices(watch, change) => self.slices(watch % watches, change),
-            Feed::Reconnected => self.server_back(),
+            Feed::Disconnected(source) => self.watch_is(source, watches, false),
+            Feed::Reconnected(source) => {
+                self.watch_is(source, watches, true);
+                self.server_back();
+            }
             Feed::Lease(is_held) => self.lease(is_held),
             Feed::Node(verdict) => self.node(verdict),
         }
@@ -518,6 +529,12 @@ impl Driver {
             Purpose::Of(..) | Purpose::Sweep(_) | Purpose::Loose => {
                 self.failures.note(answer.what, &answer.namespace, None, failure);
             }
+        }
+    }
+
+    fn watch_is(&mut self, source: usize, watches: usize, is_live: bool) {
+        if source / watches == PODS {
+            self.held.pods_are_seen(source % watches, is_live);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::RunArgs;
 use crate::debug;
 use crate::dice::Dice;
-use crate::driver::{Driver, Feed, Scope, Telemetry};
+use crate::driver::{Driver, Feed, PODS, SERVICES, SLICES, Scope, Telemetry};
 use crate::halt::Halt;
 use crate::health::{self, BindError, Health, Routes};
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
@@ -251,9 +251,9 @@ impl Controller {
             halt: &halt,
         };
         let ours = format!("{LABEL_SLICE_MANAGED_BY}={CONTROLLER}");
-        watches.follow::<SliceLite>("endpointslices", 2, Some(&ours), &mut tasks);
-        watches.follow::<ServiceLite>("services", 1, None, &mut tasks);
-        watches.follow::<PodLite>("pods", 0, None, &mut tasks);
+        watches.follow::<SliceLite>("endpointslices", SLICES, Some(&ours), &mut tasks);
+        watches.follow::<ServiceLite>("services", SERVICES, None, &mut tasks);
+        watches.follow::<PodLite>("pods", PODS, None, &mut tasks);
         if args.watch_nodes {
             let first = RESOURCES * scope.watches();
             let (clients, health, dice) = (&clients, &health, &dice);
@@ -410,9 +410,10 @@ impl Watches<'_> {
                 dice: self.dice.clone(),
                 ..WatchOptions::default()
             };
-            let task = tell_of_return(status.clone(), self.sink.clone());
+            let source = kind * watches + number;
+            let task = tell_of_outages(status.clone(), source, self.sink.clone());
             tasks.spawn(self.halt.clone().task(task));
-            let (sink, source) = (self.sink.clone(), kind * watches + number);
+            let sink = self.sink.clone();
             tasks.spawn(self.halt.clone().task(async move {
                 follow(api, options, source, sink, status).await;
                 resource
@@ -421,21 +422,23 @@ impl Watches<'_> {
     }
 }
 
-/// Tells the driver when a watch works again: what waits for the API server need not wait any longer.
-async fn tell_of_return(status: WatchStatus, sink: mpsc::Sender<Feed>) -> &'static str {
+/// Tells the driver when a watch stops working, for it is blind then; and when it works again: what waits for the API
+/// server need not wait any longer.
+async fn tell_of_outages(status: WatchStatus, source: usize, sink: mpsc::Sender<Feed>) -> &'static str {
     let mut changes = status.subscribe();
     let mut was_down = false;
     while changes.changed().await.is_ok() {
-        let phase = changes.borrow_and_update().phase.clone();
-        match phase {
-            Phase::Disconnected(_) => was_down = true,
-            Phase::Live if was_down => {
-                was_down = false;
-                if sink.send(Feed::Reconnected).await.is_err() {
-                    break;
-                }
+        let is_down = match changes.borrow_and_update().phase {
+            Phase::Disconnected(_) => true,
+            Phase::Live => false,
+            Phase::Waiting | Phase::Listing | Phase::Opening => was_down,
+        };
+        if is_down != was_down {
+            was_down = is_down;
+            let fact = if is_down { Feed::Disconnected(source) } else { Feed::Reconnected(source) };
+            if sink.send(fact).await.is_err() {
+                break;
             }
-            Phase::Waiting | Phase::Listing | Phase::Opening | Phase::Live => {}
         }
     }
     "watch status"

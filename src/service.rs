@@ -138,6 +138,8 @@ fn mirrored(mirror: &Mirror) -> BTreeMap<&'static str, Option<String>> {
 pub struct Remembered {
     /// The epoch it mirrors.
     pub epoch: Option<Epoch>,
+    /// The UID of the leader it mirrors.
+    pub leader: Option<String>,
     /// The epoch's text, if it is not valid.
     pub invalid_epoch: Option<String>,
     /// The switchover request that was handled last.
@@ -157,7 +159,13 @@ pub fn remembered(leader_service: &ServiceLite, now: Timestamp) -> Remembered {
         Some(Err(text)) => (None, Some(text.clone())),
     };
     let switched = annotation(LEADER_LAST_SWITCH_TIME).and_then(|text| text.parse().ok()).map(timestamp);
-    Remembered { epoch, invalid_epoch, handled: annotation(SWITCHOVER_HANDLED).cloned(), switched }
+    Remembered {
+        epoch,
+        leader: annotation(LEADER_POD_UID).cloned(),
+        invalid_epoch,
+        handled: annotation(SWITCHOVER_HANDLED).cloned(),
+        switched,
+    }
 }
 
 /// Ten years, in seconds. Epochs start at the Unix time and grow by one a term: none is ever so far ahead.

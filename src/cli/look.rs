@@ -1,5 +1,7 @@
 //! One Service, as the machine that is shipped sees it: nothing about eligibility or rank is decided here.
 
+use std::sync::Arc;
+
 use machine::{Election, Event, Obstruction, Phase, Publication, Shown, Standing, Timestamp, Version};
 
 use super::survey::{Key, Survey};
@@ -113,6 +115,7 @@ impl Look {
         let standing = Standing {
             published: self.published.clone(),
             mirrored: self.mirror.as_ref().and_then(|mirror| mirror.epoch),
+            mirrored_leader: self.mirror.as_ref().and_then(|mirror| mirror.leader.as_deref()).map(Arc::from),
             switched: self.mirror.as_ref().and_then(|mirror| mirror.switched),
             horizon,
         };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use machine::{Event, Member, Pod, Version};
 use tracing::{info, warn};
 
-use super::Driver;
 use super::pods::unclear_settings;
+use super::{Driver, PODS, SERVICES, SLICES};
 use crate::managed::{Key, Managed};
 use crate::rows::PodRow;
 use crate::world::{Namespace, ServiceFact};
@@ -14,8 +14,8 @@ use crate::world::{Namespace, ServiceFact};
 /// Whether a list proves that the store was restored: it has an object in an older version than we know, and is itself
 /// newer than that. With the server's count raised beyond what it was, as the manuals of etcd advise for a restore,
 /// nothing else shows it. (An object that we know in a version beyond the list was read since the list was made.)
-pub(super) fn went_back(known: Option<Version>, listed: Version, list: Version) -> bool {
-    known.is_some_and(|known| listed < known && known <= list)
+pub(super) fn went_back(known: Version, listed: Version, list: Version) -> bool {
+    listed < known && known <= list
 }
 
 impl Driver {
@@ -39,7 +39,7 @@ impl Driver {
             return;
         }
         let is_listed = |resource: usize| self.lists.iter().all(|lists| lists.listed[resource]);
-        let (pods, services, slices) = (is_listed(0), is_listed(1), is_listed(2));
+        let (pods, services, slices) = (is_listed(PODS), is_listed(SERVICES), is_listed(SLICES));
         if services && slices && !self.knows_services {
             self.knows_services = true;
             self.opt_in_all();

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use machine::{Departure, Event, Member, Timestamp, Version};
 use tracing::warn;
 
-use super::Driver;
 use super::gate::went_back;
+use super::{Driver, PODS};
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
 use crate::notice::{Notice, Regarding};
@@ -50,7 +50,8 @@ impl Driver {
         let known = |row: &PodRow| {
             self.world.namespaces.get(&row.namespace)?.pods.get(row.pod.name()).map(|row| row.version)
         };
-        let restored = restored || rows.iter().any(|row| went_back(known(row), row.version, version));
+        let restored = restored
+            || rows.iter().any(|row| known(row).is_some_and(|known| went_back(known, row.version, version)));
         self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
         // What a read has told may be newer than the list: of its end the watch will tell.
         let is_due = |row: &&PodRow| restored || row.version <= version;
@@ -73,7 +74,7 @@ impl Driver {
         for (namespace, pod) in gone {
             self.pod_gone(&namespace, pod.name(), None);
         }
-        self.lists[watch].listed[0] = true;
+        self.lists[watch].listed[PODS] = true;
         self.listed(watch, restored);
     }
 

@@ -6,7 +6,7 @@ use machine::{Event, Version};
 use tracing::{info, warn};
 
 use super::{
-    Driver,
+    Driver, SERVICES,
     gate::went_back,
     key_of,
     pods::{Look, pod_facts, unclear_settings},
@@ -53,10 +53,15 @@ impl Driver {
 
     fn services_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let services = std::mem::take(&mut self.lists[watch].services);
-        let known =
-            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.services.get(&key.name)?.version());
-        let is_older = |(key, fact): &(Key, ServiceFact)| went_back(known(key), fact.version(), list);
-        let restored = restored || services.iter().any(is_older);
+        let known = |key: &Key| self.world.namespaces.get(&key.namespace)?.services.get(&key.name);
+        let is_lost = |(key, fact): &(Key, ServiceFact)| {
+            known(key).is_some_and(|known| {
+                let both = known.kept().zip(fact.kept());
+                went_back(known.version(), fact.version(), list)
+                    || both.is_some_and(|(known, listed)| known.contradicts(listed))
+            })
+        };
+        let restored = restored || services.iter().any(is_lost);
         if restored {
             self.distrust(watch, Managed::distrust_service);
             self.lists[watch].services_horizon = list;
@@ -83,7 +88,7 @@ impl Driver {
         for key in gone {
             self.service_gone(&key, as_of);
         }
-        self.lists[watch].listed[1] = true;
+        self.lists[watch].listed[SERVICES] = true;
         self.listed(watch, restored);
     }
 

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::gate::went_back;
 use super::leftovers::sweep;
-use super::{Driver, key_of};
+use super::{Driver, SLICES, key_of};
 use crate::annotations;
 use crate::apply::Target;
 use crate::kinds::{Kept, SliceLite, version};
@@ -49,10 +49,13 @@ impl Driver {
 
     fn slices_listed(&mut self, watch: usize, list: Version, restored: bool) {
         let slices = std::mem::take(&mut self.lists[watch].slices);
-        let known =
-            |key: &Key| Some(self.world.namespaces.get(&key.namespace)?.slices.get(&key.name)?.version());
-        let is_older = |(key, slice): &(Key, Kept<SliceLite>)| went_back(known(key), slice.version(), list);
-        let restored = restored || slices.iter().any(is_older);
+        let known = |key: &Key| self.world.namespaces.get(&key.namespace)?.slices.get(&key.name);
+        let is_lost = |(key, slice): &(Key, Kept<SliceLite>)| {
+            known(key).is_some_and(|known| {
+                went_back(known.version(), slice.version(), list) || known.contradicts(slice)
+            })
+        };
+        let restored = restored || slices.iter().any(is_lost);
         if restored {
             self.distrust(watch, Managed::distrust_slices);
             self.lists[watch].slices_horizon = list;
@@ -79,7 +82,7 @@ impl Driver {
         for key in gone {
             self.slice_gone(&key, as_of);
         }
-        self.lists[watch].listed[2] = true;
+        self.lists[watch].listed[SLICES] = true;
         self.listed(watch, restored);
     }
 

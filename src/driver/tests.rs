@@ -5,6 +5,7 @@ mod late;
 mod nodes;
 mod replicas;
 mod successors;
+mod withdrawals;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -21,7 +22,7 @@ use tokio::time::{advance, timeout};
 use tower::{BoxError, service_fn};
 
 use self::replicas::{second_replica_with_a_loss, slice_of};
-use super::{Driver, Feed, Purpose, Scope, Telemetry};
+use super::{Driver, Feed, PODS, Purpose, SLICES, Scope, Telemetry};
 use crate::apply::Apply;
 use crate::config::MetricsDetail;
 use crate::health::Health;
@@ -179,6 +180,17 @@ async fn a_leader_that_follows_while_the_one_before_is_being_told_is_told_next()
 /// older than known.
 #[tokio::test(start_paused = true)]
 async fn i10_a_list_with_an_older_object_than_known_is_of_a_restored_store() {
+    listed_otherwise(Some("900")).await;
+}
+
+/// Without that, and when as much has been written since: the same versions come again.
+#[tokio::test(start_paused = true)]
+async fn i10_a_list_with_the_same_version_of_something_else_is_of_a_restored_store() {
+    listed_otherwise(None).await;
+}
+
+/// The slice's list has another leader than was written, in this version or in the same.
+async fn listed_otherwise(version: Option<&str>) {
     let server = server(100);
     let mut driver = driver(&server);
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
@@ -198,9 +210,10 @@ async fn i10_a_list_with_an_older_object_than_known_is_of_a_restored_store() {
     driver.told(Feed::Slices(0, Change::Applied(decode(published.clone()))));
     hear(&mut driver).await;
 
+    let version = version.map_or_else(|| published["metadata"]["resourceVersion"].clone(), Value::from);
     let former = json!({
         "metadata": {
-            "resourceVersion": "900",
+            "resourceVersion": version,
             "annotations": {
                 "zen-lead.io/leader-pod-name": "orders-1", "zen-lead.io/leader-pod-uid": "a1",
                 "zen-lead.io/epoch": "77",
@@ -222,7 +235,7 @@ async fn i10_a_list_with_an_older_object_than_known_is_of_a_restored_store() {
         let text = slice["metadata"]["annotations"]["zen-lead.io/epoch"].as_str().unwrap();
         text.parse::<u64>().unwrap()
     };
-    assert_eq!(sent_again["metadata"]["resourceVersion"], "900", "written to what there is: {sent_again}");
+    assert_eq!(sent_again["metadata"]["resourceVersion"], version, "written to what there is: {sent_again}");
     assert_eq!(sent_again["endpoints"][0]["targetRef"]["name"], "orders-1", "who is found and fit stays");
     assert!(epoch(&sent_again) > epoch(&sent), "in a new term");
 }
@@ -248,7 +261,7 @@ async fn i11_the_servers_return_ends_the_back_off_of_a_leader_service() {
     assert!((5..=20).contains(&tries), "it tries again, and not too often: {tries}");
 
     server.is_away.store(false, SeqCst);
-    driver.told(Feed::Reconnected);
+    driver.told(Feed::Reconnected(SLICES));
     hear(&mut driver).await;
     assert_eq!(server.stored.lock().unwrap().0["metadata"]["name"], "orders-leader", "without a pause");
 }

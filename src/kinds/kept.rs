@@ -38,6 +38,12 @@ impl<T: kube::Resource + Serialize + DeserializeOwned> Kept<T> {
         self.version
     }
 
+    /// Whether the same version says something else. Versions come again after a restore: one of the two was lost.
+    #[must_use]
+    pub(crate) fn contradicts(&self, other: &Self) -> bool {
+        self.version == other.version && self.text != other.text
+    }
+
     /// The object as it was. Always there: the text is its own.
     #[must_use]
     pub(crate) fn read(&self) -> Option<T> {

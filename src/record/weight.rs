@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use machine::{Effect, Event, Member, Mirror, Notice, Obstruction, Outcome, Pod, Publication, Wanted};
+use machine::{
+    Effect, Event, Member, Mirror, Notice, Obstruction, Outcome, Pod, Publication, Standing, Wanted,
+};
 
 use super::Record;
 
@@ -34,9 +36,9 @@ fn event(event: &Event) -> usize {
         Event::Synced { members, standing } => {
             list::<Member>(members.capacity())
                 + members.iter().map(member).sum::<usize>()
-                + publication(standing.published.as_ref())
+                + self::standing(standing)
         }
-        Event::Unblocked { standing } => publication(standing.published.as_ref()),
+        Event::Unblocked { standing } => self::standing(standing),
         Event::PodReady { member }
         | Event::PodUnready { member }
         | Event::PodTerminating { member }
@@ -73,6 +75,10 @@ fn event(event: &Event) -> usize {
         | Event::ServerBack
         | Event::DeadlineReached => 0,
     }
+}
+
+fn standing(Standing { published, mirrored_leader, .. }: &Standing) -> usize {
+    publication(published.as_ref()) + text(mirrored_leader.as_ref())
 }
 
 fn effect(effect: &Effect) -> usize {

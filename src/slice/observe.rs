@@ -62,12 +62,15 @@ pub fn observe(
     let recorded = Recorded::of(slice);
     let epoch_text = annotation(slice, EPOCH);
     let epoch = epoch_text.and_then(|text| epoch(text, now));
+    // Whoever published a pod without recording it (the Go zen-lead does) knows nothing of epochs: what is left of
+    // the last one is not this pod's.
+    let is_of_nobody = recorded.leader.is_some() && annotation(slice, LEADER_POD_UID).is_none();
     let term_by = annotation(slice, TERM_BY);
     Observed {
         publication: Publication {
             version: version(&slice.metadata),
             shown: recorded.shown(slice, family),
-            epoch,
+            epoch: epoch.filter(|_| !is_of_nobody),
             handled: annotation(slice, SWITCHOVER_HANDLED).map(Arc::from),
             intact: recorded.in_full && is_intact(slice, place, family, &labels),
             ours: term_by == Some(identity),

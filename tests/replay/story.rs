@@ -215,8 +215,7 @@ impl Story {
     /// All lists are in: these pods, nothing published yet.
     pub(crate) fn begins<const N: usize>(&mut self, numbers: [usize; N]) -> &mut Self {
         let members = numbers.map(|number| self.pod(number)).into();
-        let standing =
-            Standing { published: None, mirrored: None, switched: None, horizon: Version(self.version) };
+        let standing = Standing { published: None, horizon: Version(self.version), ..Standing::default() };
         self.tell(Event::Synced { members, standing }).wait(200)
     }
 
@@ -231,14 +230,14 @@ impl Story {
             Some(Publication { version, leader, epoch, shown, handled: None, intact: true, ours: false });
         self.slice.clone_from(&published);
         let standing =
-            Standing { published, mirrored: epoch, switched: None, horizon: Version(self.version) };
+            Standing { published, mirrored: epoch, horizon: Version(self.version), ..Standing::default() };
         self.tell(Event::Synced { members, standing }).wait(200)
     }
 
     /// All lists are in anew, as after a restore of the API server's store.
     pub(crate) fn listed_anew(&mut self) -> &mut Self {
         let (members, published) = (self.pods.clone(), self.slice.clone());
-        let standing = Standing { published, mirrored: None, switched: None, horizon: Version(self.version) };
+        let standing = Standing { published, horizon: Version(self.version), ..Standing::default() };
         self.tell(Event::Synced { members, standing })
     }
 

@@ -168,8 +168,7 @@ impl Judge {
     /// Whether the leader is unfit although somebody is eligible.
     fn is_unfit(&self, store: &Store, name: &str) -> bool {
         let Some(slice) = store.get(Resource::Slices, SHOP, &format!("{name}-leader")) else { return false };
-        !is_others(slice)
-            && !is_left_over(store, name, slice)
+        is_ours_and_routed(store, name, slice)
             && !ready_endpoints(slice).is_subset(&fit_members(store, name))
             && self.is_anybody_eligible(store, name)
     }
@@ -362,12 +361,12 @@ fn settled(store: &Store, name: &str, source: &Value) -> Result<(), String> {
     }
     if service.is_some_and(|service| is_others(service)) {
         // Theirs to write, and nothing of ours may feed it.
-        let is_in_the_way = slice.is_some_and(|slice| !is_left_over(store, name, slice));
+        let is_in_the_way = slice.is_some_and(|slice| is_ours_and_routed(store, name, slice));
         let what = "a slice of ours stands under another installation's Service";
         return if is_in_the_way { Err(what.into()) } else { Ok(()) };
     }
     if source["metadata"]["annotations"]["zen-lead.io/enabled"] != "true" {
-        return if service.is_none() && slice.is_none() {
+        return if service.is_none() && slice.is_none_or(|slice| !is_ours_and_routed(store, name, slice)) {
             Ok(())
         } else {
             Err("its objects were not removed".into())
@@ -428,7 +427,7 @@ fn has_stray(store: &Store, name: &str) -> bool {
     let shown = slices
         .into_iter()
         .flatten()
-        .filter(|slice| !is_others(slice) && !is_left_over(store, name, slice))
+        .filter(|slice| is_ours_and_routed(store, name, slice))
         .filter_map(|slice| slice["endpoints"].as_array())
         .flatten();
     shown
@@ -445,6 +444,13 @@ fn term(authority: &str, slice: &Value) -> (String, Option<u64>, Option<String>)
 /// Whether another installation claims it: that is left alone.
 fn is_others(object: &Value) -> bool {
     object["metadata"]["annotations"][INSTANCE].as_str().is_some_and(|instance| instance != OURS)
+}
+
+/// Whether a slice feeds the leader Service of this name, and is ours to write and to remove. Whoever takes its labels
+/// away takes it out of the routing, and disowns it: if nobody asks for it either, it goes with its owner.
+fn is_ours_and_routed(store: &Store, name: &str, slice: &Value) -> bool {
+    let is_routed = !slice["metadata"]["labels"]["kubernetes.io/service-name"].is_null();
+    is_routed && !is_others(slice) && !is_left_over(store, name, slice)
 }
 
 /// Whether a former source left it under what is another installation's leader Service by now: the garbage collector is

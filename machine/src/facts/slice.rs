@@ -88,7 +88,9 @@ impl Facts {
             return self.know(Slice::Absent);
         };
         self.clear_if_blocked();
-        let publication = self.accept(publication, at);
+        let mut publication = self.accept(publication, at);
+        // Somebody took the slice back to a term that was another's: what we do not know of came in between.
+        publication.epoch = publication.epoch.filter(|epoch| !standing.contradicts(*epoch, &publication));
         if publication.epoch != self.epochs.known() || publication.epoch.is_none() {
             self.epochs.breaks(at);
         }
@@ -187,10 +189,13 @@ impl Facts {
         self.know(Slice::Present(publication));
     }
 
-    /// The same slice may no longer be as it should be, because the source Service asks for something else now.
+    /// The same slice may no longer be as it should be, because the source Service asks for something else now. One of
+    /// the same version that says something else is of a restored store, and comes again when that is known.
     fn look_again(&mut self, publication: &Publication) {
         if let Slice::Present(known) = &mut self.slice
-            && known.version == publication.version
+            && (known.version, known.epoch, known.shown)
+                == (publication.version, publication.epoch, publication.shown)
+            && known.leader == publication.leader
         {
             known.intact = publication.intact;
         }
@@ -215,6 +220,7 @@ impl Facts {
             return Sight::Nothing;
         }
         self.clear_if_blocked();
+        let known = self.epochs.known();
         let publication = self.accept(publication, at);
         self.accepted_by_server(&publication);
         let is_answer = |flight: &mut Box<crate::orders::Flight>| {
@@ -236,7 +242,7 @@ impl Facts {
         let sight = match (&publication.leader, publication.epoch) {
             (Some(leader), Some(epoch))
                 if self.is_above_acknowledged(epoch)
-                    && is_sound(&publication)
+                    && is_led(&publication)
                     && !self.contradicts(&publication) =>
             {
                 self.is_ours = publication.ours;
@@ -253,7 +259,9 @@ impl Facts {
                     // The Lease's holder may have refused or completed a request meanwhile.
                     self.handled.clone_from(&publication.handled);
                 }
-                if publication.epoch.is_none() || self.contradicts(&publication) {
+                // Terms above it that we never saw may have been taken back with the one that we know.
+                let is_taken_back = publication.epoch < known;
+                if publication.epoch.is_none() || is_taken_back || self.contradicts(&publication) {
                     self.epochs.breaks(at);
                 }
                 Sight::Edited { certain }
@@ -342,11 +350,20 @@ impl Facts {
     }
 }
 
-/// One endpoint, of the leader that is recorded.
-const fn is_sound(publication: &Publication) -> bool {
+impl Standing {
+    /// Whether the leader Service says that `epoch` is another pod's than the slice does.
+    fn contradicts(&self, epoch: Epoch, published: &Publication) -> bool {
+        let pods = published.leader.as_ref().zip(self.mirrored_leader.as_ref());
+        self.mirrored == Some(epoch) && pods.is_some_and(|(recorded, mirrored)| recorded.uid() != &**mirrored)
+    }
+}
+
+/// Whether a leader is published, not only recorded. Somebody may have edited the endpoints since: the term is that of
+/// whoever began it all the same.
+const fn is_led(publication: &Publication) -> bool {
     match publication.shown {
-        Shown::Ready(_) | Shown::Terminating(_) => true,
-        Shown::Nobody | Shown::Foreign => false,
+        Shown::Ready(_) | Shown::Terminating(_) | Shown::Foreign => true,
+        Shown::Nobody => false,
     }
 }
 

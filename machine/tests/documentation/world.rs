@@ -417,8 +417,8 @@ impl World {
         Standing {
             published: self.slice.clone(),
             mirrored: Some(Epoch(7)),
-            switched: None,
             horizon: self.horizon(is_newer),
+            ..Standing::default()
         }
     }
 

@@ -84,7 +84,7 @@ impl Replica {
         replica.feed(&Event::LeaseLost);
         let members: Vec<_> = server.members().cloned().collect();
         let published = server.slice.as_ref().map(|stored| stored.seen_by(n));
-        let standing = Standing { published, mirrored: None, switched: None, horizon: server.version() };
+        let standing = Standing { published, horizon: server.version(), ..Standing::default() };
         replica.feed(&Event::Synced { members, standing });
         replica
     }

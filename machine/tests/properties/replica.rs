@@ -105,7 +105,7 @@ impl Replica {
 
     pub(crate) fn standing(&self, server: &Server, mirrored: Option<Epoch>) -> Standing {
         let published = server.slice.as_ref().map(|stored| stored.seen_by(self.life));
-        Standing { published, mirrored, switched: None, horizon: self.horizon(server) }
+        Standing { published, mirrored, horizon: self.horizon(server), ..Standing::default() }
     }
 
     /// Whether an answer is still to come.

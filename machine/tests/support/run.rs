@@ -88,7 +88,7 @@ impl Run {
 
     pub(crate) fn standing(&mut self, published: Option<SliceBuilder>) -> Standing {
         let published = published.map(|slice| self.publication(slice));
-        Standing { published, mirrored: None, switched: None, horizon: Version(self.version) }
+        Standing { published, horizon: Version(self.version), ..Standing::default() }
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "reads better where it is called")]

@@ -241,7 +241,8 @@ fn an_answer_to_what_was_ordered_before_new_lists_is_read() {
     run.synced([pod("b").ready()], Some(slice("a", 7).version(50)));
     run.is("Reelecting b@9 by gone", &[]);
     run.published().is("Reelecting b@9 by gone", &["read"]);
-    run.read(Some(slice("a", 7).version(50)), Facts::Newer).is("Reelecting b@9 by gone", &["publish b@9 .2"]);
+    run.read(Some(slice("a", 7).version(50)), Facts::Newer)
+        .is("Reelecting b@+0 by gone", &["publish b@+0 .2"]);
 }
 
 /// I10: what the watch showed was another replica's slice, which was deleted before ours was created.

@@ -56,6 +56,21 @@ fn i3_a_slice_behind_the_mirror_gets_a_new_term() {
     run.is("Elected a@+0", &["publish a@+0 .1"]);
 }
 
+/// Somebody took the slice back to a term that was another's before this process began.
+#[test]
+fn i3_an_epoch_that_is_mirrored_for_another_pod_is_not_adopted() {
+    for (mirrored, begun, ordered) in
+        [("a", "Elected a@40", "mirror a@40"), ("b", "Elected a@+0", "publish a@+0 .1")]
+    {
+        let mut run = Run::new(Policy::default());
+        let standing = run.standing(Some(slice("a", 40)));
+        let mirrored_leader = Some(pod(mirrored).ready().0.pod.uid().into());
+        let standing = Standing { mirrored: Some(Epoch(40)), mirrored_leader, ..standing };
+        run.tell(Event::Synced { members: vec![pod("a").ready().version(1).0], standing });
+        run.is(begun, &[ordered]);
+    }
+}
+
 #[test]
 fn i3_a_missing_epoch_starts_at_the_clock() {
     let mut run = Run::led(Policy::default(), [pod("a").ready()]);

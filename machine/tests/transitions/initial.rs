@@ -154,7 +154,7 @@ fn synced_again_after_a_restore_believes_the_older_slice_but_not_its_epoch() {
     let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
     let members = vec![pod("a").ready().version(3).0, pod("b").ready().version(3).0];
     let published = Some(slice("b", 5).version(4).0);
-    let standing = Standing { published, mirrored: None, switched: None, horizon: machine::Version(5) };
+    let standing = Standing { published, horizon: machine::Version(5), ..Standing::default() };
     run.tell(Event::Synced { members, standing });
     run.is("Elected b@+0", &["publish b@+0 .2"]).by(Cause::Adopted);
 }

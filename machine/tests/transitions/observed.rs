@@ -234,9 +234,9 @@ fn a_repair_that_another_replica_made_answers_ours() {
 }
 
 #[test]
-fn a_higher_epoch_without_its_leaders_endpoint_is_no_term() {
+fn a_term_of_which_only_an_edit_is_seen_is_repaired_as_it_was_begun() {
     let mut run = run();
-    run.observed(slice("b", 8).shown(Shown::Foreign), Facts::Newer).is("Elected a@9", &["publish a@9 .1"]);
+    run.observed(slice("b", 8).shown(Shown::Foreign), Facts::Newer).is("Elected b@8", &["publish b@8 .2"]);
 }
 
 #[test]
@@ -275,9 +275,9 @@ fn a_leader_that_contradicts_its_epoch_is_repaired_in_a_new_term() {
 }
 
 #[test]
-fn an_older_epoch_is_repaired_in_a_new_term() {
+fn an_older_epoch_is_repaired_in_a_new_term_for_terms_that_were_not_seen_may_be_taken_back_with_it() {
     let mut run = run();
-    run.observed(slice("b", 5), Facts::Newer).is("Elected a@8", &["publish a@8 .1"]);
+    run.observed(slice("b", 5), Facts::Newer).is("Elected a@+0", &["publish a@+0 .1"]);
 }
 
 #[test]

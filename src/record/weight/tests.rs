@@ -60,8 +60,7 @@ fn a_record_without_texts_is_its_own_size() {
 
 #[test]
 fn each_event_is_counted_with_its_texts() {
-    let standing =
-        || Standing { published: Some(led()), mirrored: None, switched: None, horizon: Version(1) };
+    let standing = || Standing { published: Some(led()), horizon: Version(1), ..Standing::default() };
     let request = Switchover {
         text: "orders-0/a0;t;z".into(),
         pod: "orders-0".into(),

@@ -43,8 +43,7 @@ impl Run {
         let (version, leader, epoch) = (Version(5), Some(pod("a")), Some(Epoch(7)));
         let published =
             Publication { version, leader, epoch, shown, handled: None, intact: true, ours: true };
-        let standing =
-            Standing { published: Some(published), mirrored: None, switched: None, horizon: Version(10) };
+        let standing = Standing { published: Some(published), horizon: Version(10), ..Standing::default() };
         let mut election = Election::new(Policy::default());
         let _ = election
             .step(Timestamp::from_secs(1), &Event::Synced { members: vec![member("a", 1, true)], standing });

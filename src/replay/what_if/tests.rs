@@ -39,8 +39,7 @@ fn what_others_write_is_written_over_what_there_is_here() {
 
 #[test]
 fn when_the_obstacle_is_gone_the_slice_is_as_it_is_here() {
-    let standing =
-        Standing { published: Some(published(6)), mirrored: None, switched: None, horizon: Version(1) };
+    let standing = Standing { published: Some(published(6)), horizon: Version(1), ..Standing::default() };
     let Some(Event::Unblocked { standing }) = course().fact(&Event::Unblocked { standing }) else {
         panic!("it is a fact")
     };

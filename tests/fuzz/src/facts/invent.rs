@@ -157,8 +157,9 @@ impl<'a> Inventor<'a> {
     fn standing(&mut self) -> Standing {
         let published = self.some(Self::publication);
         let mirrored = self.some(Self::number);
+        let mirrored_leader = self.some(Self::pod).map(|pod| pod.uid().into());
         let (mirrored, switched) = (mirrored.map(Epoch), mirrored.map(Timestamp));
-        Standing { published, mirrored, switched, horizon: self.version() }
+        Standing { published, mirrored, mirrored_leader, switched, horizon: self.version() }
     }
 
     fn policy(&mut self) -> Policy {
