@@ -5,6 +5,7 @@
 
 pub(crate) mod duration;
 mod preferred;
+mod switches;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub const PREFER_NODE: &str = "zen-lead.io/prefer-node";
 pub const PREFER_ZONE: &str = "zen-lead.io/prefer-zone";
 /// On the source Service: move the leader off a cordoned node.
 pub const LEAVE_CORDONED: &str = "zen-lead.io/leave-cordoned";
+/// On the source Service: after how many changes of leader moves that are only a preference wait.
+pub const MAX_SWITCHES: &str = "zen-lead.io/max-switches";
 /// On the source Service: what to do about a port that does not resolve.
 pub const PORTS_MODE: &str = "zen-lead.io/ports-mode";
 /// On the source Service: make no choices.
@@ -195,6 +198,7 @@ fn policy(read: &mut Reader<'_>) -> Policy {
             .value(PREFER_NEW_REVISION, "true", boolean)
             .unwrap_or(default.prefer_new_revision),
         leave_cordoned: read.value(LEAVE_CORDONED, "false", boolean).unwrap_or(default.leave_cordoned),
+        max_switches: read.value(MAX_SWITCHES, "no limit", switches::parse),
     }
 }
 

@@ -233,11 +233,12 @@ impl Managed {
     }
 
     fn standing(&self, remembered: Option<Remembered>, horizon: Version) -> Standing {
-        let (epoch, leader) = remembered.map(|mirror| (mirror.epoch, mirror.leader)).unwrap_or_default();
+        let Remembered { epoch, leader, switched, .. } = remembered.unwrap_or_default();
         Standing {
             published: self.authority.as_ref().map(|observed| observed.publication.clone()),
             mirrored: epoch.max(self.highest_epoch),
             mirrored_leader: leader.filter(|_| epoch >= self.highest_epoch).map(Arc::from),
+            switched: switched.filter(|_| self.settings.policy.max_switches.is_some()),
             horizon,
         }
     }

@@ -213,6 +213,10 @@ pub struct Standing {
     /// The UID of the pod that the leader Service says has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirrored_leader: Option<Arc<str>>,
+    /// When the leader changed last, by the leader Service's account. Told only to whom the policy sets a limit: see
+    /// [`crate::MaxSwitches`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<Timestamp>,
     /// How new our facts about pods are.
     pub horizon: Version,
 }

@@ -4,6 +4,7 @@
 //! [`crate::orders`] brings the world in line with it.
 
 mod answers;
+mod changes;
 mod epochs;
 mod requests;
 mod row;
@@ -20,6 +21,7 @@ use crate::{
     Standing, Step, Switchover, Timestamp, Version,
 };
 
+use changes::Changes;
 use slice::Source;
 
 pub(crate) use epochs::Epochs;
@@ -99,6 +101,9 @@ pub(crate) struct Facts {
     acked: Option<(Epoch, Option<Pod>)>,
     /// The last term that we ordered.
     pub(crate) ordered: Option<(Epoch, Pod)>,
+    /// Kept while the policy limits them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changes: Option<Box<Changes>>,
     pub(crate) epochs: Epochs,
 
     last_id: OrderId,
@@ -140,6 +145,7 @@ impl Facts {
             rows: Vec::new(),
             graves: Vec::new(),
             stranded: Vec::new(),
+            changes: policy.max_switches.map(|_| Box::default()),
             policy,
             lease: true,
             pause: None,
@@ -194,7 +200,10 @@ impl Facts {
                 self.asked.retain(|(_, asked)| asked != pod);
                 self.doubt_departure(pod, *how);
             }
-            Event::PolicyChanged { policy } => self.policy = policy.clone(),
+            Event::PolicyChanged { policy } => {
+                self.policy = policy.clone();
+                self.limit_switches();
+            }
             Event::OptedOut | Event::ServiceGone => self.leave(),
             Event::Published { id, version } => self.published(at, *id, *version),
             Event::PublishFailed { id, outcome } => {
@@ -308,11 +317,12 @@ impl Facts {
     }
 
     /// How many bytes it has allocated, but for texts. What is boxed is counted in full, there or not: it is little.
-    pub(crate) const fn heap(&self) -> usize {
+    pub(crate) fn heap(&self) -> usize {
         self.rows.capacity() * size_of::<Row>()
             + (self.graves.capacity() + self.stranded.capacity() + 1) * size_of::<Pod>()
             + self.asked.capacity() * size_of::<(OrderId, Pod)>()
             + size_of::<(Flight, Doubt, Mirrored, Contest, Switchover)>()
+            + self.changes.as_deref().map_or(0, Changes::heap)
     }
 
     pub(crate) const fn next_id(&mut self) -> OrderId {

@@ -79,7 +79,8 @@
 //!
 //! Whatever the event, orders are given that are due: a write while what is published is not what is wanted, a
 //! read while it is not known. While paused nobody new is chosen: no arrow of the picture leads into
-//! Reelecting.
+//! Reelecting. After too many changes of leader, by the policy's [`MaxSwitches`], nobody takes over from one that is
+//! fit until there is room for one more, unless a person asked for that.
 //!
 //! # The law of use
 //!
@@ -145,7 +146,7 @@ pub use contest::Contest;
 pub use effect::{Cause, Effect, Mirror, Notice, OrderId, Reason, Scope, Step, Transition};
 pub use event::{Departure, Event, Obstruction, Outcome, Standing};
 pub use member::{Endpoint, Member, Pod, Reach, Site, Version};
-pub use policy::{Failback, Policy, Strategy, Switchover};
+pub use policy::{Failback, MaxSwitches, Policy, Strategy, Switchover};
 pub use publication::{Epoch, Publication, Shown, Wanted};
 pub use state::{Phase, State};
 pub use time::{Micros, Timestamp};
@@ -269,6 +270,15 @@ impl Election {
     #[must_use]
     pub fn successor(&self) -> Option<&Pod> {
         self.facts.successor(self.state().pod(), self.now)
+    }
+
+    /// The member that is to take over from the leader, which is fit, and until when it waits because the leader has
+    /// changed too often: see [`MaxSwitches`].
+    #[must_use]
+    pub fn deferred(&self) -> Option<(&Pod, Timestamp)> {
+        let State::Elected { leader, .. } = self.state() else { return None };
+        let (candidate, cause) = self.facts.wish(leader, self.now)?;
+        Some((candidate, self.facts.allowed_from(cause))).filter(|(_, from)| *from > self.now)
     }
 
     /// Whether no choices are made, because a person asked for that.

@@ -1,5 +1,6 @@
 //! What the annotations of the source Service ask for.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Policy {
     /// Move a leader off a cordoned node.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub leave_cordoned: bool,
+    /// How many changes of leader, of any cause, put moves off that are only a preference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_switches: Option<MaxSwitches>,
 }
 
 impl Default for Policy {
@@ -35,7 +39,28 @@ impl Default for Policy {
             strategy: Strategy::Oldest,
             prefer_new_revision: true,
             leave_cordoned: false,
+            max_switches: None,
         }
+    }
+}
+
+/// After so many changes of leader within the window, a fit leader stays until the window has room again, whoever ranks
+/// before it and whatever is said of its node. It limits neither the replacement of a leader that is unfit nor what a
+/// person asks for.
+///
+/// Every replica counts the changes that it sees, whoever made them. It remembers as many as count, from when the limit was
+/// set or from its own start; of those before its start only the last, by what the leader Service tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MaxSwitches {
+    /// So many fill the window.
+    pub count: NonZeroU8,
+    /// For how long each counts.
+    pub window: Micros,
+}
+
+impl MaxSwitches {
+    pub(crate) fn most(self) -> usize {
+        usize::from(self.count.get())
     }
 }
 

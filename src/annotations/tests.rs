@@ -1,5 +1,9 @@
 //! What annotations ask for, and what becomes of nonsense.
 
+use std::num::NonZeroU8;
+
+use machine::MaxSwitches;
+
 use super::*;
 
 fn settings(annotations: &[(&str, &str)]) -> Settings {
@@ -50,6 +54,7 @@ fn empty_values_are_absent() {
         PREFER_NODE,
         PREFER_ZONE,
         LEAVE_CORDONED,
+        MAX_SWITCHES,
         PORTS_MODE,
         PAUSED,
         SWITCHOVER_TO,
@@ -232,5 +237,38 @@ fn a_place_is_preferred_by_the_names_of_node_and_zone() {
         let (settings, default) = refused(annotation, bad);
         assert_eq!(settings.preferred, Preferred::default(), "{bad}");
         assert!(default.starts_with("no preferred "), "{bad}");
+    }
+}
+
+#[test]
+fn a_limit_of_switches_is_a_count_and_a_duration() {
+    let limit = |count, window| Some(MaxSwitches { count: NonZeroU8::new(count).unwrap(), window });
+    for (text, expected) in [
+        ("5/10m", limit(5, seconds(600))),
+        ("1/1ms", limit(1, Micros::from_millis(1))),
+        ("100/1h30m", limit(100, seconds(5_400))),
+    ] {
+        let settings = settings(&[(MAX_SWITCHES, text)]);
+        assert_eq!((settings.policy.max_switches, settings.invalid), (expected, vec![]), "{text}");
+    }
+    for (bad, why) in [
+        ("5", "such as 5/10m"),
+        ("10m/5", "such as 5/10m"),
+        ("/10m", "such as 5/10m"),
+        ("+5/10m", "such as 5/10m"),
+        ("5 / 10m", "such as 5/10m"),
+        ("five/10m", "such as 5/10m"),
+        ("0/10m", "between 1 and 100"),
+        ("101/10m", "between 1 and 100"),
+        ("99999999999999999999/10m", "between 1 and 100"),
+        ("5/", "not a duration"),
+        ("5/10", "not a duration"),
+        ("5/10m/2", "not a duration"),
+        ("5/-10m", "negative"),
+        ("5/0s", "no time at all"),
+    ] {
+        let (settings, default) = refused(MAX_SWITCHES, bad);
+        assert_eq!((settings.policy.max_switches, default), (None, "no limit"), "{bad}");
+        assert!(settings.invalid[0].why.contains(why), "{bad}: {}", settings.invalid[0].why);
     }
 }

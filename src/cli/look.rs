@@ -116,6 +116,7 @@ impl Look {
             published: self.published.clone(),
             mirrored: self.mirror.as_ref().and_then(|mirror| mirror.epoch),
             mirrored_leader: self.mirror.as_ref().and_then(|mirror| mirror.leader.as_deref()).map(Arc::from),
+            switched: self.mirror.as_ref().and_then(|mirror| mirror.switched),
             horizon,
         };
         // Nodes are for the controller to watch.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use machine::{Chance, Departure, Election, Failback, Pod, Strategy};
+use machine::{Chance, Departure, Election, Failback, MaxSwitches, Pod, Strategy};
 use serde::Serialize;
 
 use super::Error;
@@ -208,6 +208,10 @@ fn verdict(look: &Look, election: &Election, pod: &Pod, chance: Chance) -> (Verd
 
 /// Why a leader that may stay does.
 fn stays(look: &Look, election: &Election, leader: &Pod) -> String {
+    if let Some((next, from)) = election.deferred() {
+        let wait = span(from.since(look.at));
+        return format!("fit: {} takes over in {wait}, when max-switches allows it", next.name());
+    }
     let candidates = election.candidates();
     let best = candidates.first().filter(|best| best.chance == Chance::Eligible).map(|best| &best.member.pod);
     match (best, look.settings.policy.failback) {
@@ -236,6 +240,13 @@ fn rules(look: &Look) -> Vec<String> {
     }
     if policy.failover_min_delay.0 > 0 {
         rules.push(format!("a NotReady leader is tolerated for {}", span(policy.failover_min_delay)));
+    }
+    if let Some(MaxSwitches { count, window }) = policy.max_switches {
+        let changes = if count.get() == 1 { "change" } else { "changes" };
+        rules.push(format!(
+            "a fit leader stays after {count} {changes} of leader within {}, unless a person asks",
+            span(window)
+        ));
     }
     rules
 }

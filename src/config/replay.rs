@@ -17,7 +17,7 @@ pub struct ReplayArgs {
     pub files: Vec<PathBuf>,
 
     /// Also tell what another policy would have changed; may be repeated. KEY: failback, sticky, min-ready-duration,
-    /// failover-min-delay, strategy, prefer-new-revision, leave-cordoned, with values as in annotations
+    /// failover-min-delay, strategy, prefer-new-revision, leave-cordoned, max-switches, with values as in annotations
     #[arg(long = "policy", value_name = "KEY=VALUE")]
     pub overrides: Vec<Override>,
 

@@ -9,7 +9,7 @@ use machine::Policy;
 use crate::annotations;
 
 /// The settings that are a policy's, without the prefix that annotations have.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "failback",
     "sticky",
     "min-ready-duration",
@@ -17,6 +17,7 @@ const KEYS: [&str; 7] = [
     "strategy",
     "prefer-new-revision",
     "leave-cordoned",
+    "max-switches",
 ];
 
 /// One setting of a policy.
@@ -37,6 +38,7 @@ impl Override {
             strategy,
             prefer_new_revision,
             leave_cordoned,
+            max_switches,
         } = self.policy.clone();
         match self.key {
             "failback" | "sticky" => policy.failback = failback,
@@ -44,6 +46,7 @@ impl Override {
             "failover-min-delay" => policy.failover_min_delay = failover_min_delay,
             "strategy" => policy.strategy = strategy,
             "leave-cordoned" => policy.leave_cordoned = leave_cordoned,
+            "max-switches" => policy.max_switches = max_switches,
             _ => policy.prefer_new_revision = prefer_new_revision,
         }
     }

@@ -8,7 +8,7 @@ use crate::support::Stage;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_member_has_a_reason() -> Result<()> {
-    let stage = Stage::new("why").await?;
+    let mut stage = Stage::new("why").await?;
     let (source, pods) = stage.led("orders", 2).await?;
     stage.until_announced("orders", &pods[0], "LeaderElected").await?;
     source.annotate("zen-lead.io/min-ready-duration", Some("1000h")).await?;
@@ -49,6 +49,19 @@ RANK   POD   VERDICT   REASON
 -   orders-4   cannot   zen-lead.io/never-lead
 -   orders-5   cannot   its containers are done"
     );
+    source.annotate("zen-lead.io/max-switches", Some("1/1000h")).await?;
+    // Then the controller, too, knows of changes only what the leader Service tells.
+    stage.restart().await?;
+    source.annotate("zen-lead.io/failback", Some("immediate")).await?;
+    stage.all_is_seen().await?;
+    let told = zen_lead(&stage.ns, &["why", "orders"])?.told(&stage.ns);
+    for words in [
+        "a fit leader stays after 1 change of leader within AGE, unless a person asks",
+        "2   orders-0   leads   fit: orders-2 takes over in AGE, when max-switches allows it",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    source.annotate("zen-lead.io/failback", None).await?;
     let json = zen_lead(&stage.ns, &["why", "orders", "-o", "json"])?;
     let answer: Value = serde_json::from_str(&json.told)?;
     assert_eq!(answer["successor"], "orders-2");

@@ -6,7 +6,7 @@ use lab::{Pod, leader_of};
 use crate::support::{SOON, Stage};
 
 /// Every annotation of a source Service with a value that is none, and what is used instead.
-const INVALID: [(&str, &str, &str); 13] = [
+const INVALID: [(&str, &str, &str); 14] = [
     ("leader-service-name", "Not_a_Name", "<source>-leader"),
     ("failback", "sometimes", "never"),
     ("sticky", "maybe", "true"),
@@ -17,6 +17,7 @@ const INVALID: [(&str, &str, &str); 13] = [
     ("prefer-node", "Node 7", "no preferred node"),
     ("prefer-zone", "eu,us", "no preferred zone"),
     ("leave-cordoned", "soon", "false"),
+    ("max-switches", "5", "no limit"),
     ("ports-mode", "some", "all"),
     ("paused", "tomorrow", "false"),
     ("switchover-to", "orders-1;now", "no switchover"),

@@ -117,6 +117,59 @@ async fn failback_waits_as_long_as_it_says() -> Result<()> {
     stage.end().await
 }
 
+/// A pod that ranks first comes and goes: in the end it is left alone. No leader that is lost is kept for that, and nobody
+/// who names a pod has to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_too_many_changes_only_preferences_wait() -> Result<()> {
+    let stage = Stage::new("max-switches").await?;
+    let (source, pods) = stage.led("orders", 3).await?;
+    source.annotate("zen-lead.io/max-switches", Some("3/10m")).await?;
+    source.annotate("zen-lead.io/failback", Some("immediate")).await?;
+    pods[0].unready().await?;
+    stage.until_led("orders", &pods[1]).await?;
+    pods[0].ready().await?;
+    stage.until_led("orders", &pods[0]).await?;
+    pods[0].unready().await?;
+    stage.until_led("orders", &pods[1]).await?;
+    pods[0].ready().await?;
+    stage.all_is_seen().await?;
+    assert_eq!(leader(&stage).await?.as_deref(), Some("orders-1"), "three changes fill the window");
+    pods[0].unready().await?;
+    pods[1].unready().await?;
+    stage.until_led("orders", &pods[2]).await?;
+    pods[1].ready().await?;
+    source.annotate("zen-lead.io/switchover-to", Some("orders-1")).await?;
+    stage.until_led("orders", &pods[1]).await?;
+    pods[0].ready().await?;
+    stage.all_is_seen().await?;
+    assert_eq!(leader(&stage).await?.as_deref(), Some("orders-1"));
+    // However much of a shorter window is over by now, nothing else happens until all of it is.
+    source.annotate("zen-lead.io/max-switches", Some("3/4s")).await?;
+    stage.until_led("orders", &pods[0]).await?;
+    stage.until_told("LeaderChanged", &["orders-0", "failback"]).await?;
+    stage.end().await
+}
+
+/// The leader Service tells whoever begins when the leader changed last.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_change_outlives_a_restart() -> Result<()> {
+    let mut stage = Stage::new("switches-restart").await?;
+    let (source, pods) = stage.led("orders", 2).await?;
+    source.annotate("zen-lead.io/max-switches", Some("1/1h")).await?;
+    source.annotate("zen-lead.io/failback", Some("immediate")).await?;
+    pods[0].unready().await?;
+    stage.until_led("orders", &pods[1]).await?;
+    stage.until_announced("orders", &pods[1], "LeaderChanged").await?;
+    pods[0].ready().await?;
+    stage.restart().await?;
+    stage.all_is_seen().await?;
+    assert_eq!(leader(&stage).await?.as_deref(), Some("orders-1"));
+    // Two changes are not what it tells.
+    source.annotate("zen-lead.io/max-switches", Some("2/1h")).await?;
+    stage.until_led("orders", &pods[0]).await?;
+    stage.end().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_back_within_the_failover_min_delay_stays() -> Result<()> {
     let stage = Stage::new("delay").await?;

@@ -54,6 +54,34 @@ async fn failback() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn max_switches() -> Result<()> {
+    let recording = Recording::new("max-switches").await?;
+    let stage = &recording.stage;
+    let source = stage.source("orders").annotation("zen-lead.io/failback", "immediate");
+    source.annotation("zen-lead.io/max-switches", "1/5s").create().await?;
+    let pods = stage.members("orders", 2).await?;
+    stage.all_is_seen().await?;
+    pods[0].unready().await?;
+    stage.until_led("orders", &pods[1]).await?;
+    pods[0].ready().await?;
+    stage.until_led("orders", &pods[0]).await?;
+    recording
+        .keep(
+            "max-switches 1/5s: one change of leader in five seconds, so the former leader, which ranks first, waits \
+             before it takes over again.",
+            &[
+                "-> Reelecting orders-1, for unready",
+                "orders-0 is Ready",
+                "the alarm rings",
+                "read: orders-0 is Ready",
+                "-> Reelecting orders-0, for failback",
+                "-> Elected orders-0, for failback",
+            ],
+        )
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_loss_while_paused() -> Result<()> {
     let recording = Recording::new("paused").await?;
     let stage = &recording.stage;

@@ -110,6 +110,16 @@ fn in_a_real_failback_the_leader_would_have_stayed_away() {
     assert_eq!(changes[1..], ["unready 1 -> 1", "failback 1 -> 0"]);
 }
 
+#[test]
+fn in_a_real_failback_the_leader_would_have_waited_to_come_back() {
+    for (limit, changes) in [
+        ("max-switches=1/10m", ["unready 1 -> 1", "failback 1 -> 0"]),
+        ("max-switches=2/10m", ["unready 1 -> 1", "failback 1 -> 1"]),
+    ] {
+        assert_eq!(changes_of("failback", &[limit])[1..], changes, "{limit}");
+    }
+}
+
 const DECIDES_FOR_ALL: &str = "terms of other replicas, left out: 1; this one decides for all";
 
 /// What another replica did by the recorded policy does not unseat the leader who stays by the other one.

@@ -117,7 +117,11 @@ pub(crate) const SETTINGS: [&[(&str, &str)]; 9] = [
     &[("zen-lead.io/min-ready-duration", "2s")],
     &[("zen-lead.io/failback", "immediate")],
     &[("zen-lead.io/failback", "3s"), ("zen-lead.io/strategy", "newest")],
-    &[("zen-lead.io/failover-min-delay", "500ms"), ("zen-lead.io/failback", "immediate")],
+    &[
+        ("zen-lead.io/failover-min-delay", "500ms"),
+        ("zen-lead.io/failback", "immediate"),
+        ("zen-lead.io/max-switches", "2/5s"),
+    ],
     &[("zen-lead.io/paused", "true")],
     // The name of a pod follows its Service's.
     &[(SWITCHOVER, "-1")],

@@ -75,6 +75,7 @@ impl Facts {
     /// Takes over how the slice stands when decisions begin.
     pub(super) fn learn_standing(&mut self, standing: &Standing, at: Timestamp) {
         self.epochs.see(standing.mirrored.filter(|epoch| Epochs::is_plausible(*epoch, at)));
+        self.learn_last_switch(at, standing.switched);
         self.acked = None;
         self.newest = Version::default();
         self.vouched = Version::default();
@@ -96,6 +97,9 @@ impl Facts {
         self.acked = term(&publication);
         self.handled.clone_from(&publication.handled);
         self.announced.clone_from(&publication.leader);
+        if let Some(leader) = &publication.leader {
+            self.led(at, leader);
+        }
         self.heed(&publication);
         self.know(Slice::Present(publication));
     }
@@ -149,7 +153,7 @@ impl Facts {
         self.echo = None;
         self.is_ours = true;
         self.performed(at, &flight);
-        self.acknowledge(flight.wanted.acknowledged(version));
+        self.acknowledge(at, flight.wanted.acknowledged(version));
     }
 
     fn performed(&mut self, at: Timestamp, flight: &crate::orders::Flight) {
@@ -163,7 +167,7 @@ impl Facts {
         }
     }
 
-    fn acknowledge(&mut self, publication: Publication) {
+    fn acknowledge(&mut self, at: Timestamp, publication: Publication) {
         self.backoff.reset();
         self.rejection = None;
         self.epochs.see(publication.epoch);
@@ -176,7 +180,8 @@ impl Facts {
         {
             self.news = Some(News { reason: Reason::SwitchoverCompleted, cause: Cause::Switchover });
         }
-        if publication.leader.is_some() {
+        if let Some(leader) = &publication.leader {
+            self.led(at, leader);
             self.acked = term(&publication);
             self.epochs.mended_by(publication.epoch.unwrap_or_default());
         }
@@ -226,7 +231,7 @@ impl Facts {
             self.is_ours = flight.is_term;
             self.echo = (!flight.is_term).then_some(flight.id);
             self.performed(at, &flight);
-            self.acknowledge(publication);
+            self.acknowledge(at, publication);
             return Sight::Nothing;
         }
         let by = if let Source::Watch(by) = source { *by } else { None };
@@ -235,12 +240,13 @@ impl Facts {
         }
         let certain = horizon >= publication.version;
         let sight = match (&publication.leader, publication.epoch) {
-            (Some(_), Some(epoch))
+            (Some(leader), Some(epoch))
                 if self.is_above_acknowledged(epoch)
                     && is_led(&publication)
                     && !self.contradicts(&publication) =>
             {
                 self.is_ours = publication.ours;
+                self.led(at, leader);
                 self.acked = term(&publication);
                 self.handled.clone_from(&publication.handled);
                 self.backoff.reset();

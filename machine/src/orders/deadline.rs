@@ -78,11 +78,11 @@ impl Facts {
                     return;
                 }
                 let leader_row = self.row(leader);
-                if self.preference(leader, at).is_some()
-                    || leader_row.is_some_and(|row| self.is_stranded(row, at))
-                {
+                let wish = self.wish(leader, at).map(|(_, cause)| self.allowed_from(cause).max(at));
+                if wish == Some(at) || leader_row.is_some_and(|row| self.is_stranded(row, at)) {
                     return next.add(at);
                 }
+                next.add_some(wish);
                 if let Failback::After(wait) = self.policy.failback {
                     self.add_eligible(wait, at, next);
                 }

@@ -91,6 +91,12 @@ impl Facts {
 
     /// The member that shall take over from a fit leader now, and why.
     pub(crate) fn preference(&self, leader: &Pod, at: Timestamp) -> Option<(&Pod, Cause)> {
+        self.wish(leader, at).filter(|(_, cause)| self.allowed_from(*cause) <= at)
+    }
+
+    /// The member that had better lead than `leader`, which is fit, and why: also if the leader has changed too often
+    /// lately.
+    pub(crate) fn wish(&self, leader: &Pod, at: Timestamp) -> Option<(&Pod, Cause)> {
         if !self.lease || self.is_paused() {
             return None;
         }

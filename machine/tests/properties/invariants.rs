@@ -135,10 +135,29 @@ impl Replica {
         if !is_begun && !is_seen {
             self.check_return(before, &after);
         }
+        self.check_switches(at, &after);
         if let State::Reelecting { candidate, cause, .. } = &after
             && from_uid != to_uid
         {
             self.check_choice(at, before, candidate, *cause);
+        }
+    }
+
+    /// No more moves that are only a preference than max-switches allows.
+    fn check_switches(&mut self, at: Timestamp, after: &State) {
+        let Some(limit) = self.told.policy.max_switches else { return };
+        match after {
+            State::Elected { leader, .. } => {
+                let leader = uid(leader);
+                if self.led.replace(leader).is_some_and(|led| led != leader) {
+                    self.switches.push(at);
+                }
+            }
+            State::Reelecting { cause: Cause::Failback | Cause::Cordoned, .. } => {
+                let lately = self.switches.iter().filter(|then| then.plus(limit.window) > at).count();
+                assert!(lately < usize::from(limit.count.get()), "max-switches: {after:?} after {lately}");
+            }
+            State::Reelecting { .. } | State::Draining { .. } | State::Leaderless { .. } => {}
         }
     }
 

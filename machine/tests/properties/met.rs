@@ -29,9 +29,11 @@ pub(crate) enum Met {
     Cordoned,
     /// The named member took over.
     Switchover,
+    /// A better-ranked member waited, or one that would let the leader leave: the leader had changed too often.
+    Deferred,
 }
 
-const SITUATIONS: [Met; 10] = [
+const SITUATIONS: [Met; 11] = [
     Met::Namesake,
     Met::OldNews,
     Met::Gap,
@@ -42,6 +44,7 @@ const SITUATIONS: [Met; 10] = [
     Met::Failback,
     Met::Cordoned,
     Met::Switchover,
+    Met::Deferred,
 ];
 
 /// The others do not exist: a candidate always comes before a leader, but for one that is found published.

@@ -7,6 +7,7 @@ use machine::{
     Timestamp, Version, Wanted,
 };
 
+use crate::met::{Met, met};
 use crate::pods::{PodEvent, Uid, uid};
 use crate::server::{Author, Server, Stored};
 use crate::told::Told;
@@ -36,6 +37,9 @@ pub(crate) struct Replica {
     pub(crate) doubts: Vec<Doubt>,
     /// Pods that were read and were no members: the controller has these versions, and hands on newer ones only.
     pub(crate) raised: Vec<(Uid, Version)>,
+    /// Who was elected last, and when it was another than before: since max-switches was set.
+    pub(crate) led: Option<Uid>,
+    pub(crate) switches: Vec<Timestamp>,
 }
 
 /// A pod is being read, or will be again.
@@ -85,6 +89,8 @@ impl Replica {
             late: VecDeque::new(),
             doubts: Vec::new(),
             raised: Vec::new(),
+            led: None,
+            switches: Vec::new(),
         }
     }
 
@@ -133,6 +139,9 @@ impl Replica {
         for effect in &step.effects {
             self.take(at, effect);
         }
+        if self.election.deferred().is_some() {
+            met(Met::Deferred);
+        }
         self.check_trust(&event);
         self.log.push((at, event, step));
         self.check_state(at);
@@ -163,6 +172,10 @@ impl Replica {
             Event::PodGone { how: Departure::Relabelled, .. } => {}
             Event::PodGone { pod, .. } => self.doubts.retain(|doubt| doubt.pod != uid(pod)),
             Event::Blocked { .. } => self.doubts.clear(),
+            Event::PolicyChanged { policy } if policy.max_switches.is_none() => {
+                self.led = None;
+                self.switches.clear();
+            }
             Event::Published { id, version } => {
                 if let Some(publish) = self.answered(*id) {
                     let (asked, wanted) = (publish.asked, publish.wanted.clone());

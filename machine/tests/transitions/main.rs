@@ -19,4 +19,5 @@ mod notices;
 mod observed;
 mod rank;
 mod reelecting;
+mod switches;
 mod switchover;

@@ -1,4 +1,6 @@
-use machine::{Failback, Micros, Strategy};
+use std::num::NonZeroU8;
+
+use machine::{Failback, MaxSwitches, Micros, Strategy};
 
 use super::*;
 
@@ -15,6 +17,13 @@ fn each_setting_is_its_own() {
         ("strategy=newest", Policy { strategy: Strategy::Newest, ..base() }),
         ("prefer-new-revision=true", Policy::default()),
         ("leave-cordoned=true", Policy { leave_cordoned: true, ..base() }),
+        (
+            "max-switches=3/5s",
+            Policy {
+                max_switches: Some(MaxSwitches { count: NonZeroU8::new(3).unwrap(), window: five }),
+                ..base()
+            },
+        ),
     ] {
         let setting: Override = text.parse().unwrap();
         let mut policy = base();

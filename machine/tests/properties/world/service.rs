@@ -1,6 +1,8 @@
 //! What people ask for, by the source Service.
 
-use machine::{Event, Failback, Micros, Policy, Strategy, Switchover};
+use std::num::NonZeroU8;
+
+use machine::{Event, Failback, MaxSwitches, Micros, Policy, Strategy, Switchover};
 
 use super::{World, obstruction};
 
@@ -18,6 +20,9 @@ impl World {
             strategy: [Strategy::Oldest, Strategy::Newest, Strategy::LongestReady][usize::from(kind % 3)],
             prefer_new_revision: kind < 6,
             leave_cordoned: kind % 4 != 1,
+            max_switches: NonZeroU8::new(1 + kind % 2)
+                .filter(|_| kind >= 8)
+                .map(|count| MaxSwitches { count, window: secs(30) }),
         };
         self.feed_all(&Event::PolicyChanged { policy: self.policy.clone() });
     }

@@ -63,6 +63,7 @@ impl World {
             } else {
                 assert!(replica.election.is_settled(), "{:?}", replica.election.state());
             }
+            assert_eq!(replica.election.deferred(), None, "max-switches: a wish that is forgotten");
             let leaders = [replica, &self.replicas[0]].map(|replica| replica.election.state().pod().map(uid));
             assert_eq!(leaders[0], leaders[1], "two views");
         }

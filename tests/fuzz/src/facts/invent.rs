@@ -1,11 +1,13 @@
 //! Facts from bytes. Small numbers choose among a few, so that facts meet; any other number there is can come, too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use machine::{
-    Departure, Election, Endpoint, Epoch, Event, Failback, Member, Micros, Obstruction, OrderId, Outcome,
-    Pod, Policy, Publication, Reach, Shown, Site, Standing, Strategy, Switchover, Timestamp, Version,
+    Departure, Election, Endpoint, Epoch, Event, Failback, MaxSwitches, Member, Micros, Obstruction, OrderId,
+    Outcome, Pod, Policy, Publication, Reach, Shown, Site, Standing, Strategy, Switchover, Timestamp,
+    Version,
 };
 
 /// When it begins, in seconds since 1970.
@@ -153,12 +155,11 @@ impl<'a> Inventor<'a> {
     }
 
     fn standing(&mut self) -> Standing {
-        Standing {
-            published: self.some(Self::publication),
-            mirrored: self.some(|inventor| Epoch(inventor.number())),
-            mirrored_leader: self.some(Self::pod).map(|pod| pod.uid().into()),
-            horizon: self.version(),
-        }
+        let published = self.some(Self::publication);
+        let mirrored = self.some(Self::number);
+        let mirrored_leader = self.some(Self::pod).map(|pod| pod.uid().into());
+        let (mirrored, switched) = (mirrored.map(Epoch), mirrored.map(Timestamp));
+        Standing { published, mirrored, mirrored_leader, switched, horizon: self.version() }
     }
 
     fn policy(&mut self) -> Policy {
@@ -177,6 +178,8 @@ impl<'a> Inventor<'a> {
             strategy: [Strategy::Oldest, Strategy::Newest, Strategy::LongestReady][usize::from(kind % 3)],
             prefer_new_revision: self.is_so(),
             leave_cordoned: kind / 3 % 2 == 1,
+            max_switches: NonZeroU8::new(kind / 64)
+                .map(|count| MaxSwitches { count, window: Micros::from_secs(kind.into()) }),
         }
     }
 
