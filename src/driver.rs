@@ -35,6 +35,7 @@ use crate::failure::{Failure, Kind};
 use crate::health::Health;
 use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite};
 use crate::leaders::Leaders;
+use crate::lease::Tenure;
 use crate::managed::{Errand, Identity, Key, Managed, Outcome, Surroundings};
 use crate::metrics::Metrics;
 use crate::nodes::Verdict;
@@ -72,8 +73,8 @@ pub(crate) enum Feed {
     Disconnected(usize),
     /// It works again.
     Reconnected(usize),
-    /// This replica holds the Lease from now on, or no longer.
-    Lease(bool),
+    /// Whether this replica holds the Lease, and how long.
+    Lease(Tenure),
     /// A node is lost, or is back.
     Node(Verdict),
 }
@@ -313,7 +314,7 @@ impl Driver {
                 self.watch_is(source, watches, true);
                 self.server_back();
             }
-            Feed::Lease(is_held) => self.lease(is_held),
+            Feed::Lease(tenure) => self.lease(tenure),
             Feed::Node(verdict) => self.node(verdict),
         }
     }
@@ -335,6 +336,9 @@ impl Driver {
     /// that orders, until nothing more follows.
     fn with(&mut self, key: &Key, act: impl FnOnce(&mut Managed, &Surroundings<'_>, &mut Outcome)) {
         let begun = Instant::now();
+        if self.held.is_tenure_over(begun) {
+            self.lease(Tenure::Over);
+        }
         let at = self.clock.timestamp(begun);
         let horizon = self.horizon(&key.namespace);
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };

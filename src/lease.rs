@@ -43,6 +43,29 @@ const REFUSED_PATIENCE: Duration = Duration::from_secs(30);
 /// On SIGTERM, giving it back must not take longer than this.
 const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Whether this replica acts first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// Another one does, or may.
+    Over,
+    /// Until then, and longer if that is said again. Whoever stands still and goes on later knows by this that it is
+    /// over, before it has asked.
+    Until(Instant),
+    /// There is no Lease, and so nobody else to hold it.
+    Unlimited,
+}
+
+impl Tenure {
+    /// Whether it is so at this moment.
+    pub(crate) fn is_held(self, now: Instant) -> bool {
+        match self {
+            Self::Over => false,
+            Self::Until(until) => now < until,
+            Self::Unlimited => true,
+        }
+    }
+}
+
 /// One replica's part in it.
 pub(crate) struct Candidate {
     api: Api<Lease>,
@@ -52,7 +75,7 @@ pub(crate) struct Candidate {
     sink: mpsc::Sender<Feed>,
     clock: Clock,
     /// What the driver was told last.
-    told: Option<bool>,
+    told: Option<Tenure>,
     /// The Lease as last seen, and since when it has not changed.
     seen: Option<(Lease, Instant)>,
     /// When we renewed it last, if it is ours.
@@ -89,13 +112,16 @@ impl Candidate {
         loop {
             let outcome = self.turn().await;
             let pause = if let Outcome::None = outcome { ASK_EVERY } else { RENEW_EVERY };
-            let is_held = match outcome {
-                Outcome::Held | Outcome::None => true,
-                Outcome::NotHeld => false,
+            let tenure = match outcome {
+                Outcome::None => Tenure::Unlimited,
+                Outcome::NotHeld => Tenure::Over,
                 // Ours until others may take it.
-                Outcome::Missed => self.renewed.is_some_and(|renewed| renewed.elapsed() < DURATION),
+                Outcome::Held | Outcome::Missed => {
+                    let until = self.renewed.map(|renewed| renewed + DURATION);
+                    until.filter(|until| Instant::now() < *until).map_or(Tenure::Over, Tenure::Until)
+                }
             };
-            self.tell(is_held).await;
+            self.tell(tenure).await;
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -105,18 +131,18 @@ impl Candidate {
         self.release().await;
     }
 
-    async fn tell(&mut self, is_held: bool) {
-        if self.told != Some(is_held) {
-            info!(
-                lease = self.name,
-                is_held,
-                "this replica acts {}",
-                if is_held { "first" } else { "second" }
-            );
-            self.told = Some(is_held);
-            // The driver has gone: so will we.
-            let _ = self.sink.send(Feed::Lease(is_held)).await;
+    async fn tell(&mut self, tenure: Tenure) {
+        if self.told == Some(tenure) {
+            return;
         }
+        let is_held = tenure != Tenure::Over;
+        if self.told.is_none_or(|told| is_held != (told != Tenure::Over)) {
+            let place = if is_held { "first" } else { "second" };
+            info!(lease = self.name, is_held, "this replica acts {place}");
+        }
+        self.told = Some(tenure);
+        // The driver has gone: so will we.
+        let _ = self.sink.send(Feed::Lease(tenure)).await;
     }
 
     /// Renews it if it is ours, takes it if it is nobody's, looks at it otherwise.
@@ -138,7 +164,7 @@ impl Candidate {
                 if self.seen.as_ref().is_some_and(|(_, since)| since.elapsed() < patience) {
                     return Outcome::Missed;
                 }
-                if self.told != Some(true) {
+                if self.told.is_none_or(|told| told == Tenure::Over) {
                     warn!(
                         lease = self.name,
                         "there is no Lease for this replica: it acts as if there were no others, which is right if \

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::{Driver, Purpose};
 use crate::apply::{Order, Request, Target};
+use crate::lease::Tenure;
 use crate::managed::{Errand, Key};
 
 /// Nothing seen of any other replica for so long, and we do it ourselves.
@@ -25,6 +26,7 @@ pub(super) const CATCH_UP: Duration = Duration::from_millis(100);
 pub(super) struct Held {
     /// No other replica is to be given its chance before we write.
     pub(super) acts_first: bool,
+    tenure: Tenure,
     orders: VecDeque<Order<Purpose>>,
     /// When another replica was last seen to write.
     progress: Instant,
@@ -38,6 +40,7 @@ impl Held {
     pub(super) fn new() -> Self {
         Self {
             acts_first: true,
+            tenure: Tenure::Unlimited,
             orders: VecDeque::new(),
             progress: Instant::now(),
             unseen: Vec::new(),
@@ -47,6 +50,11 @@ impl Held {
 
     pub(super) fn push(&mut self, order: Order<Purpose>) {
         self.orders.push_back(order);
+    }
+
+    /// Whether acting first has ended without anybody saying so.
+    pub(super) fn is_tenure_over(&self, now: Instant) -> bool {
+        self.acts_first && !self.tenure.is_held(now)
     }
 
     /// Another replica was seen to write.
@@ -192,7 +200,9 @@ impl Driver {
     }
 
     /// This replica acts first from now on, or no longer.
-    pub(super) fn lease(&mut self, is_held: bool) {
+    pub(super) fn lease(&mut self, tenure: Tenure) {
+        let is_held = tenure.is_held(Instant::now());
+        self.held.tenure = tenure;
         if self.held.acts_first == is_held {
             return;
         }

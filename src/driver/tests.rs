@@ -27,6 +27,7 @@ use crate::apply::Apply;
 use crate::config::MetricsDetail;
 use crate::health::Health;
 use crate::kinds::fixtures::{decode, merge, pod, service, service_json, with};
+use crate::lease::Tenure;
 use crate::managed::Identity;
 use crate::metrics::{BuildInfo, Metrics};
 use crate::record::Recorder;
@@ -487,7 +488,7 @@ async fn i8_who_no_longer_acts_first_leaves_the_mirror_to_who_does() {
     assert_eq!(server.told(), "orders-1");
 
     // First again, it says what it knows itself.
-    driver.told(Feed::Lease(true));
+    driver.told(Feed::Lease(Tenure::Unlimited));
     hear(&mut driver).await;
     let leader =
         driver.world.namespaces["shop"].managed.values().next().unwrap().election.state().pod().cloned();

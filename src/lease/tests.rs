@@ -82,6 +82,7 @@ struct Run {
     feed: mpsc::Receiver<Feed>,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
+    told: Option<bool>,
 }
 
 impl Run {
@@ -97,14 +98,19 @@ impl Run {
         let (sink, feed) = mpsc::channel(8);
         let (stop, stopped) = watch::channel(false);
         let candidate = Candidate::new(api, "lease".into(), "me".into(), sink, Clock::start());
-        Self { server, feed, stop, task: tokio::spawn(candidate.run(stopped)) }
+        Self { server, feed, stop, task: tokio::spawn(candidate.run(stopped)), told: None }
     }
 
     /// What it tells next, and after how many seconds.
     async fn told(&mut self) -> (bool, u64) {
         let begun = Instant::now();
-        let Some(Feed::Lease(is_held)) = self.feed.recv().await else { panic!("it says something else") };
-        (is_held, begun.elapsed().as_secs())
+        loop {
+            let Some(Feed::Lease(tenure)) = self.feed.recv().await else { panic!("it says something else") };
+            let is_held = tenure.is_held(Instant::now());
+            if self.told.replace(is_held) != Some(is_held) {
+                return (is_held, begun.elapsed().as_secs());
+            }
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{advance, timeout};
+use tokio::time::{Instant, advance, timeout};
 
 use super::super::{Driver, Feed};
 use super::{Server, driver, hear, led_alone, listed, readiness, server};
 use crate::kinds::fixtures::{merge, pod, service};
+use crate::lease::Tenure;
 use crate::watch::Change;
 
 /// The loss of `orders-0`, with `orders-1` to follow.
@@ -26,7 +27,7 @@ pub(super) async fn second_replica_with_a_loss() -> (Arc<Server>, Driver, usize)
         driver.told(Feed::Pods(0, change));
     }
     hear(&mut driver).await;
-    driver.told(Feed::Lease(false));
+    driver.told(Feed::Lease(Tenure::Over));
     let written = server.slices.lock().unwrap().len();
     let lost = pod(&json!({
         "metadata": { "resourceVersion": "2000" },
@@ -105,9 +106,25 @@ async fn progress_of_others_is_waited_for_and_not_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn who_becomes_first_waits_for_nobody() {
     let (server, mut driver, before) = second_replica_with_a_loss().await;
-    driver.told(Feed::Lease(true));
+    driver.told(Feed::Lease(Tenure::Unlimited));
     hear(&mut driver).await;
     assert_eq!(server.slices.lock().unwrap().len(), before + 1);
+}
+
+/// It was stopped, and goes on before it has asked whose the Lease is by now.
+#[tokio::test(start_paused = true)]
+async fn whoever_stood_still_does_not_act_first_any_more() {
+    for (stood_still, at_once) in [(5, 1), (7, 0)] {
+        let (server, mut driver, _) = second_replica_with_a_loss().await;
+        driver.told(Feed::Lease(Tenure::Until(Instant::now() + Duration::from_secs(6))));
+        hear(&mut driver).await;
+        let before = server.slices.lock().unwrap().len();
+        advance(Duration::from_secs(stood_still)).await;
+        driver.told(readiness("orders-1", "a1", "3000", "False"));
+        driver.told(readiness("orders-0", "a0", "3001", "True"));
+        hear(&mut driver).await;
+        assert_eq!(server.slices.lock().unwrap().len() - before, at_once, "after {stood_still} s");
+    }
 }
 
 /// A failover that began while this one was not first is over its budget, and nobody else tells so any more.
@@ -119,7 +136,7 @@ async fn who_becomes_first_tells_of_what_takes_too_long_already() {
     driver.ring();
     hear(&mut driver).await;
     let told = || server.reasons.lock().unwrap().iter().filter(|reason| *reason == "BudgetExceeded").count();
-    driver.told(Feed::Lease(true));
+    driver.told(Feed::Lease(Tenure::Unlimited));
     driver.ring();
     server.is_away.store(false, SeqCst);
     hear(&mut driver).await;
@@ -137,7 +154,7 @@ async fn who_is_no_longer_first_leaves_alone_what_another_one_mirrors() {
     let mut driver = driver(&server);
     super::led(&mut driver).await;
     hear(&mut driver).await;
-    driver.told(Feed::Lease(false));
+    driver.told(Feed::Lease(Tenure::Over));
     let mut leader_service = server.stored.lock().unwrap().0.clone();
     merge(
         &mut leader_service,
@@ -172,7 +189,7 @@ fn endpoints(server: &Server, after: usize) -> Vec<Value> {
 async fn i6_a_withdrawal_that_waits_is_not_sent_once_somebody_can_lead() {
     for acts_first in [true, false] {
         let (server, mut driver) = led_alone().await;
-        driver.told(Feed::Lease(acts_first));
+        driver.told(Feed::Lease(if acts_first { Tenure::Unlimited } else { Tenure::Over }));
         let before = server.slices.lock().unwrap().len();
         driver.told(readiness("orders-0", "a0", "2000", "False"));
         driver.told(readiness("orders-0", "a0", "2001", "True"));
