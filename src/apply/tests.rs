@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header::RETRY_AFTER};
 use http_body_util::Full;
 use kube::client::Body;
+use machine::{Epoch, Timestamp};
 use serde_json::{Value, json};
 use tower::{BoxError, service_fn};
 
