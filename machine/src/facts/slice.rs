@@ -241,9 +241,8 @@ impl Facts {
         let certain = horizon >= publication.version;
         let sight = match (&publication.leader, publication.epoch) {
             (Some(leader), Some(epoch))
-                if self.is_above_acknowledged(epoch)
-                    && is_led(&publication)
-                    && !self.contradicts(&publication) =>
+                // Somebody may have edited the endpoints since: the term is that of whoever began it all the same.
+                if self.is_above_acknowledged(epoch) && !self.contradicts(&publication) =>
             {
                 self.is_ours = publication.ours;
                 self.led(at, leader);
@@ -355,15 +354,6 @@ impl Standing {
     fn contradicts(&self, epoch: Epoch, published: &Publication) -> bool {
         let pods = published.leader.as_ref().zip(self.mirrored_leader.as_ref());
         self.mirrored == Some(epoch) && pods.is_some_and(|(recorded, mirrored)| recorded.uid() != &**mirrored)
-    }
-}
-
-/// Whether a leader is published, not only recorded. Somebody may have edited the endpoints since: the term is that of
-/// whoever began it all the same.
-const fn is_led(publication: &Publication) -> bool {
-    match publication.shown {
-        Shown::Ready(_) | Shown::Terminating(_) | Shown::Foreign => true,
-        Shown::Nobody => false,
     }
 }
 

@@ -235,8 +235,10 @@ fn a_repair_that_another_replica_made_answers_ours() {
 
 #[test]
 fn a_term_of_which_only_an_edit_is_seen_is_repaired_as_it_was_begun() {
-    let mut run = run();
-    run.observed(slice("b", 8).shown(Shown::Foreign), Facts::Newer).is("Elected b@8", &["publish b@8 .2"]);
+    for edited in [Shown::Foreign, Shown::Nobody] {
+        let mut run = run();
+        run.observed(slice("b", 8).shown(edited), Facts::Newer).is("Elected b@8", &["publish b@8 .2"]);
+    }
 }
 
 #[test]
