@@ -21,6 +21,7 @@ mod manual;
 mod notes;
 mod output;
 mod pause;
+mod recorder;
 mod status;
 mod summary;
 mod survey;
