@@ -90,3 +90,47 @@ fn broken(why: String, port: u16) -> Error {
     }
     Error::Refused(why)
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(code: u16, message: &str) -> Error {
+        let status = Status::failure(message, "Forbidden").with_code(code);
+        not_forwarded("zen-lead-system", "zen-lead-0", kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn whichever_verb_is_missing_both_are_to_be_asked_for() {
+        for verb in ["get", "create"] {
+            let message = format!(
+                "pods \"zen-lead-0\" is forbidden: User \"jane\" cannot {verb} resource \"pods/portforward\" in API \
+                 group \"\" in the namespace \"zen-lead-system\""
+            );
+            let error = refused(403, &message);
+            assert!(error.is_forbidden());
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "jane may not {verb} pods/portforward zen-lead-system/zen-lead-0; ask for a Role in namespace \
+                     zen-lead-system with the rule {{apiGroups: [\"\"], resources: [\"pods/portforward\"], verbs: \
+                     [\"get\", \"create\"]}}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_pod_is_no_reason_to_give_up() {
+        for error in [refused(404, "pods \"zen-lead-0\" not found"), refused(502, "no way to the kubelet")] {
+            assert!(
+                matches!(&error, Error::Refused(words) if words.starts_with("no port can be forwarded to it: "))
+            );
+        }
+        let told = "error forwarding port 6060: dial tcp4 127.0.0.1:6060: connect: connection refused";
+        assert!(broken(told.into(), 6060).to_string().starts_with("nothing listens on its port 6060: "));
+        assert_eq!(broken("the pod is gone".into(), 6060).to_string(), "the pod is gone");
+    }
+}
