@@ -72,12 +72,18 @@ fn not_forwarded(namespace: &str, pod: &str, error: kube::Error) -> Error {
         name: Some(pod.into()),
     };
     match &error {
-        kube::Error::Api(status) if status.code == 403 => {
-            let creates = error::user(&status.message, "create").is_some();
-            Error::answer(request(if creates { "create" } else { "get" }), error)
-        }
+        kube::Error::Api(status) if status.code == 403 => match missing(&status.message) {
+            Some((verb, user)) => Error::Forbidden { request: request(verb).into(), user },
+            None => Error::Failed { request: request("get").into(), error: error.into() },
+        },
         _ => Error::Refused(format!("no port can be forwarded to it: {}", explain(&error))),
     }
+}
+
+/// The verb that is missing, and to whom. An API server that asks for `create`, too, does not name either.
+fn missing(message: &str) -> Option<(&'static str, String)> {
+    let named = ["get", "create"].into_iter().find_map(|verb| Some((verb, error::user(message, verb)?)));
+    named.or_else(|| message.trim_end().ends_with("is forbidden:").then(|| ("create", "you".to_owned())))
 }
 
 /// What ended the stream, as the node tells it.
@@ -104,22 +110,21 @@ mod tests {
 
     #[test]
     fn whichever_verb_is_missing_both_are_to_be_asked_for() {
-        for verb in ["get", "create"] {
-            let message = format!(
-                "pods \"zen-lead-0\" is forbidden: User \"jane\" cannot {verb} resource \"pods/portforward\" in API \
-                 group \"\" in the namespace \"zen-lead-system\""
-            );
-            let error = refused(403, &message);
+        let named =
+            "User \"jane\" cannot get resource \"pods/portforward\" in API group \"\" in the namespace \"x\"";
+        for (words, told) in [(named, "jane may not get"), ("", "you may not create")] {
+            let error = refused(403, &format!("pods \"zen-lead-0\" is forbidden: {words}"));
             assert!(error.is_forbidden());
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "jane may not {verb} pods/portforward zen-lead-system/zen-lead-0; ask for a Role in namespace \
-                     zen-lead-system with the rule {{apiGroups: [\"\"], resources: [\"pods/portforward\"], verbs: \
-                     [\"get\", \"create\"]}}"
+                    "{told} pods/portforward zen-lead-system/zen-lead-0; ask for a Role in namespace zen-lead-system with \
+                     the rule {{apiGroups: [\"\"], resources: [\"pods/portforward\"], verbs: [\"get\", \"create\"]}}"
                 )
             );
         }
+        let webhook = refused(403, "admission webhook \"x\" denied the request");
+        assert!(matches!(webhook, Error::Failed { .. }), "{webhook}");
     }
 
     #[test]
