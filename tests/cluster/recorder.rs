@@ -1,7 +1,7 @@
 //! `zen-lead log` and `history`, which forward a port to the controller's pods through API server and kubelet.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
@@ -38,7 +38,7 @@ pub(crate) async fn tells_of_the_failover(cluster: &Cluster, shop: &Namespace, l
         // Of the second right to forward, the API server does not say who lacks it.
         let whom = if *verb == "create" { "you" } else { &*user };
         let is_told = |text: &str| text.contains(&format!("{whom} may not {verb} {resource} "));
-        let done = who.until(&["log", "web"], |done| is_told(&complaint(done))).await?;
+        let done = who.until(&["log", "web"], |done| is_told(&complaint(done)))?;
         let line = complaint(&done);
         assert!(done.status.code() == Some(1) && done.stdout.is_empty(), "{done:?}");
         assert!(
@@ -46,7 +46,7 @@ pub(crate) async fn tells_of_the_failover(cluster: &Cluster, shop: &Namespace, l
             "{line}"
         );
         assert_eq!(line.lines().count(), 1, "{line}");
-        let done = who.until(&["history", "web"], |done| done.status.success()).await?;
+        let done = who.until(&["history", "web"], |done| done.status.success())?;
         let line = complaint(&done);
         assert!(line.starts_with("warning: told from notices alone: ") && line.contains(&rule), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");
@@ -54,7 +54,7 @@ pub(crate) async fn tells_of_the_failover(cluster: &Cluster, shop: &Namespace, l
     }
     who.may_forward(shop, RIGHTS.len()).await?;
     let audit = cluster.audit().from_now();
-    let log = who.until(&["log", "web"], |done| done.status.success()).await?;
+    let log = who.until(&["log", "web"], |done| done.status.success())?;
     assert_eq!(complaint(&log), "");
     replays(&log.stdout, leader)?;
 
@@ -90,7 +90,7 @@ pub(crate) async fn tells_of_the_failover(cluster: &Cluster, shop: &Namespace, l
     }
     who.may(shop, &rules(RIGHTS.len())).await?;
     let elsewhere = format!("--controller-namespace={}", shop.name());
-    let done = who.until(&["log", "web", &elsewhere], |done| complaint(done).contains("no pod of")).await?;
+    let done = who.until(&["log", "web", &elsewhere], |done| complaint(done).contains("no pod of"))?;
     assert_eq!(
         complaint(&done),
         format!(
@@ -104,7 +104,7 @@ pub(crate) async fn tells_of_the_failover(cluster: &Cluster, shop: &Namespace, l
 /// Somebody who runs the program.
 struct Caller {
     account: Account,
-    kubeconfig: std::path::PathBuf,
+    kubeconfig: PathBuf,
 }
 
 impl Caller {
@@ -115,7 +115,7 @@ impl Caller {
     }
 
     /// Runs it until the API server has learnt of the rights, which it does by a watch.
-    async fn until(&self, arguments: &[&str], wanted: impl Fn(&Output) -> bool) -> Result<Output> {
+    fn until(&self, arguments: &[&str], wanted: impl Fn(&Output) -> bool) -> Result<Output> {
         let deadline = Instant::now() + within(30);
         loop {
             let done = self.run(arguments)?;
@@ -168,7 +168,7 @@ fn replays(log: &[u8], leader: &str) -> Result<()> {
     let directory = Directory::create()?;
     let file = directory.path().join("incident.jsonl");
     fs::write(&file, log)?;
-    let replay = Command::new(env!("CARGO_BIN_EXE_zen-lead")).arg("replay").arg(Path::new(&file)).output()?;
+    let replay = Command::new(env!("CARGO_BIN_EXE_zen-lead")).arg("replay").arg(&file).output()?;
     let text = String::from_utf8_lossy(&replay.stdout);
     ensure!(replay.status.success(), "{text}{}", String::from_utf8_lossy(&replay.stderr));
     ensure!(text.contains(leader), "no word of {leader}: {text}");
