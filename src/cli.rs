@@ -6,6 +6,7 @@
 //!
 //! It acts with the rights of whoever calls it, reads what is in the cluster, and writes annotations of source
 //! Services only. It needs no controller: what is decided is in the objects, and the machine that decides is here, too.
+//! Only the flight recorder is the controller's own, and is fetched from it (`recorder`).
 
 mod age;
 mod changes;
@@ -21,6 +22,7 @@ mod manual;
 mod notes;
 mod output;
 mod pause;
+mod recorder;
 mod status;
 mod summary;
 mod survey;

@@ -33,7 +33,7 @@ pub(crate) use link::Lane;
 
 use dial::Dialer;
 use link::Link;
-use tls::TlsSource;
+use tls::{Speaks, TlsSource};
 use token::{TokenFile, TokenLayer};
 
 /// Longest wait for the answer to the first request. Three connects fit in.
@@ -115,6 +115,13 @@ pub async fn connect(options: &ClientOptions) -> Result<Clients, ConnectError> {
     let source = Source::find(options).await?;
     source.warn_about_proxy();
     Clients::new(&source)
+}
+
+/// A client over HTTP/1.1, which alone has what makes a connection something else: a forwarded port. No packet is sent.
+pub(crate) async fn connect_for_upgrades(options: &ClientOptions) -> Result<kube::Client, ConnectError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let source = Source::find(options).await?;
+    source.client(Link::http1(source.dialer(Speaks::Http1)?))
 }
 
 /// Why no client could be made. Every message says what was wrong and what to do.
@@ -213,6 +220,23 @@ impl Source {
         self.config.cluster_url.to_string()
     }
 
+    fn dialer(&self, speaks: Speaks) -> Result<Dialer, ConnectError> {
+        let tls = TlsSource::new(self.config.clone(), self.ca_file.clone(), speaks);
+        tls.and_then(|tls| Dialer::new(&self.config, tls)).map_err(|reason| ConnectError::Tls {
+            server: self.server(),
+            from: self.from.clone(),
+            reason,
+        })
+    }
+
+    fn client(&self, link: Link) -> Result<kube::Client, ConnectError> {
+        client(&self.config, link).map_err(|reason| ConnectError::Credentials {
+            server: self.server(),
+            from: self.from.clone(),
+            reason,
+        })
+    }
+
     /// A proxy between a controller and its API server is rare, and kube does not support one
     /// without further dependencies. Silence would look like a firewall problem.
     fn warn_about_proxy(&self) {
@@ -256,22 +280,12 @@ fn ca_file(kubeconfig: &Kubeconfig, context: &str) -> Option<PathBuf> {
 
 impl Clients {
     fn new(source: &Source) -> Result<Self, ConnectError> {
-        let (server, default_namespace) = (source.server(), source.config.default_namespace.clone());
-        let tls = TlsSource::new(source.config.clone(), source.ca_file.clone());
-        let dialer = tls.and_then(|tls| Dialer::new(&source.config, tls)).map_err(|reason| {
-            ConnectError::Tls { server: server.clone(), from: source.from.clone(), reason }
-        })?;
-        let client = |link| {
-            client(&source.config, link).map_err(|reason| ConnectError::Credentials {
-                server: server.clone(),
-                from: source.from.clone(),
-                reason,
-            })
-        };
+        let dialer = source.dialer(Speaks::Any)?;
         let (watch, write) = (Link::new(dialer.clone()), Link::new(dialer));
         let write_ended = write.ended();
-        let (watch, write) = (client(watch)?, client(write)?);
-        Ok(Self { watch, write, default_namespace, server: server.clone(), write_ended })
+        let (watch, write) = (source.client(watch)?, source.client(write)?);
+        let default_namespace = source.config.default_namespace.clone();
+        Ok(Self { watch, write, default_namespace, server: source.server(), write_ended })
     }
 }
 

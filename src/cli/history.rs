@@ -8,8 +8,8 @@ use super::Error;
 use super::age::{moment, span};
 use super::changes::{self, Change, ChangeAnswer};
 use super::cluster::Cluster;
-use super::log::fetch;
 use super::output::{Output, Structure};
+use super::recorder;
 use super::survey::{Survey, Wanted, notices};
 use super::table::Table;
 use crate::config::{Format, HistoryArgs};
@@ -30,10 +30,12 @@ pub(super) async fn run(args: &HistoryArgs, out: &mut Output) -> Result<(), Erro
     let mut told = notices(&cluster, Some(namespace), Some(name)).await?;
     told.sort_by_key(|told| told.at);
     let mut known = changes::told(&told);
-    if let Some(address) = &args.debug_address {
-        let log = fetch(address, &key).await?;
-        let recorded = changes::recorded(&log).map_err(|error| Error::Refused(error.to_string()))?;
-        known = changes::together(known, recorded);
+    let log = recorder::fetch(&args.recorder, &args.cluster, &cluster, &key).await;
+    match log.and_then(|log| changes::recorded(&log).map_err(|error| Error::Refused(error.to_string()))) {
+        Ok(recorded) => known = changes::together(known, recorded),
+        // Whoever names an address wants what is there.
+        Err(error) if args.recorder.debug_address.is_some() => return Err(error),
+        Err(error) => eprintln!("warning: told from notices alone: {error}"),
     }
     match args.output {
         Some(format @ (Format::Json | Format::Yaml)) => {

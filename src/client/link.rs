@@ -107,6 +107,13 @@ impl Link {
         Self { inner: Arc::new(Inner { dialer, lanes, http1, sessions, ended }) }
     }
 
+    /// Over HTTP/1.1 without asking: the dialer offers nothing else.
+    pub(super) fn http1(dialer: Dialer) -> Self {
+        let link = Self::new(dialer);
+        *link.inner.lanes() = vec![Slot::Up(Session::Http1)];
+        link
+    }
+
     /// Is told whenever a connection has ended.
     pub(super) fn ended(&self) -> Arc<Notify> {
         self.inner.ended.clone()

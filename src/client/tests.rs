@@ -50,6 +50,14 @@ async fn many_requests_at_once_share_one_http2_connection() {
 }
 
 #[tokio::test]
+async fn a_client_for_upgrades_speaks_http1_to_a_server_of_both() {
+    let server = Server::start(&Authority::new(), H2).await;
+    let client = connect_for_upgrades(&server.kubeconfig().options()).await.unwrap();
+    assert_eq!(get(&client, "/version").await.unwrap().version(), Version::HTTP_11);
+    assert_eq!(server.connections(), 1, "none to find out what it speaks");
+}
+
+#[tokio::test]
 async fn lanes_are_connections_of_their_own() {
     let server = Server::start(&Authority::new(), H2).await;
     let clients = connect(&server.kubeconfig().options()).await.unwrap();

@@ -19,7 +19,26 @@ use rustls::{
 pub(super) struct TlsSource {
     config: Config,
     ca_file: Option<PathBuf>,
+    speaks: Speaks,
     latest: Mutex<Latest>,
+}
+
+/// What the client offers to speak.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Speaks {
+    /// HTTP/2 where there is one; a proxy in between may speak HTTP/1.1 only.
+    Any,
+    /// HTTP/1.1, where a connection can be upgraded to something else.
+    Http1,
+}
+
+impl Speaks {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Self::Http1 => vec![b"http/1.1".to_vec()],
+        }
+    }
 }
 
 struct Latest {
@@ -29,12 +48,12 @@ struct Latest {
 
 impl TlsSource {
     /// Reads everything once. The error names the file and what is wrong with it.
-    pub(super) fn new(mut config: Config, ca_file: Option<PathBuf>) -> Result<Self, String> {
+    pub(super) fn new(mut config: Config, ca_file: Option<PathBuf>, speaks: Speaks) -> Result<Self, String> {
         // kube's own reloading keeps a CA for a minute; ours needs none.
         config.root_cert_file = None;
         let files = contents(&config, ca_file.as_ref());
-        let tls = build(&config, ca_file.as_ref(), &files)?;
-        Ok(Self { config, ca_file, latest: Mutex::new(Latest { files, tls }) })
+        let tls = build(&config, ca_file.as_ref(), &files, speaks)?;
+        Ok(Self { config, ca_file, speaks, latest: Mutex::new(Latest { files, tls }) })
     }
 
     /// The configuration for the next connect. Files that cannot be read or used leave the last good
@@ -44,7 +63,7 @@ impl TlsSource {
         // The lock guards plain data; whoever panicked with it left it whole.
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if files != latest.files && files.iter().all(Option::is_some) {
-            match build(&self.config, self.ca_file.as_ref(), &files) {
+            match build(&self.config, self.ca_file.as_ref(), &files, self.speaks) {
                 Ok(tls) => {
                     tracing::info!("certificate files changed: using the new ones");
                     latest.tls = tls;
@@ -69,6 +88,7 @@ fn build(
     config: &Config,
     ca_file: Option<&PathBuf>,
     files: &[Option<Vec<u8>>],
+    speaks: Speaks,
 ) -> Result<Arc<ClientConfig>, String> {
     let mut config = config.clone();
     if let Some(path) = ca_file {
@@ -78,8 +98,7 @@ fn build(
         config.root_cert = Some(roots);
     }
     let mut tls = config.rustls_client_config().map_err(|error| super::explain(&error))?;
-    // HTTP/2 where there is one; a proxy in between may speak HTTP/1.1 only.
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.alpn_protocols = speaks.protocols();
     Ok(Arc::new(tls))
 }
 

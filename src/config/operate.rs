@@ -37,16 +37,23 @@ Examples:
 
 const HISTORY_HELP: &str = "\
 Notices are kept for an hour unless the API server is told otherwise. The flight recorder of a replica has the newest 256
-steps of every Service, with exact times:
+steps of every Service, with exact times: it is asked as well, as `zen-lead log` does, if that is possible.
 
-  kubectl port-forward --namespace zen-lead-system deployment/zen-lead 6060 &
-  zen-lead history orders --debug-address http://localhost:6060";
+Examples:
+  zen-lead history orders
+  zen-lead history orders -o json";
 
 const LOG_HELP: &str = "\
+It forwards a port to the controller's pods, that which wrote the present term first, for which you need the rights to list
+pods and to get and create pods/portforward in the controller's namespace.
+
 Examples:
-  kubectl port-forward --namespace zen-lead-system deployment/zen-lead 6060 &
   zen-lead log orders > incident.jsonl
-  zen-lead replay incident.jsonl";
+  zen-lead replay incident.jsonl
+
+By a port that is forwarded already:
+  kubectl port-forward --namespace zen-lead-system deployment/zen-lead 6060 &
+  zen-lead log orders --debug-address http://localhost:6060";
 
 const DOCTOR_HELP: &str = "\
 Exits with 0 if nothing was found, with 1 if something was or could not be looked at, with 2 if the usage is wrong.
@@ -244,6 +251,39 @@ pub struct PauseArgs {
     pub span: Option<Duration>,
 }
 
+/// Where the controller's flight recorder is.
+#[derive(Debug, Clone, Args)]
+pub struct RecorderArgs {
+    /// Ask at this address, such as that of a port that is forwarded already, instead of forwarding one
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["controller_namespace", "debug_port"],
+        help_heading = "Flight recorder"
+    )]
+    pub debug_address: Option<String>,
+
+    /// Where the controller runs
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "zen-lead-system",
+        value_parser = namespace_name,
+        help_heading = "Flight recorder"
+    )]
+    pub controller_namespace: String,
+
+    /// The port of the controller's --debug-bind-address
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 6060,
+        value_parser = clap::value_parser!(u16).range(1..),
+        help_heading = "Flight recorder"
+    )]
+    pub debug_port: u16,
+}
+
 /// What `history` shows.
 #[derive(Debug, Clone, Args)]
 pub struct HistoryArgs {
@@ -254,9 +294,9 @@ pub struct HistoryArgs {
     #[arg(long, short, value_name = "FORMAT")]
     pub output: Option<Format>,
 
-    /// The controller's debug port, as a forwarded port has it: its flight recorder tells more, and more exactly
-    #[arg(long, value_name = "URL")]
-    pub debug_address: Option<String>,
+    /// Where its flight recorder is.
+    #[command(flatten)]
+    pub recorder: RecorderArgs,
 
     /// Which cluster.
     #[command(flatten)]
@@ -269,9 +309,9 @@ pub struct LogArgs {
     /// The Service that opts in, as NAME or NAMESPACE/NAME
     pub name: String,
 
-    /// The controller's debug port, as a forwarded port has it
-    #[arg(long, value_name = "URL", default_value = "http://localhost:6060")]
-    pub debug_address: String,
+    /// Where it is.
+    #[command(flatten)]
+    pub recorder: RecorderArgs,
 
     /// Which cluster.
     #[command(flatten)]

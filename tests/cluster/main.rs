@@ -1,4 +1,7 @@
-//! The controller on a cluster with real nodes, deployed as it is shipped: what its clients are answered.
+//! The controller on a cluster with real nodes, deployed as it is shipped: what its clients are answered, and
+//! what people get of its flight recorder.
+
+mod recorder;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -16,12 +19,12 @@ use tokio::task;
 
 /// What `kubectl apply -k deploy` applies, in its order.
 const DEPLOY: [&str; 6] = [
-    include_str!("../deploy/base/namespace.yaml"),
-    include_str!("../deploy/base/serviceaccount.yaml"),
-    include_str!("../deploy/clusterrole.yaml"),
-    include_str!("../deploy/clusterrolebinding.yaml"),
-    include_str!("../deploy/base/lease.yaml"),
-    include_str!("../deploy/base/deployment.yaml"),
+    include_str!("../../deploy/base/namespace.yaml"),
+    include_str!("../../deploy/base/serviceaccount.yaml"),
+    include_str!("../../deploy/clusterrole.yaml"),
+    include_str!("../../deploy/clusterrolebinding.yaml"),
+    include_str!("../../deploy/base/lease.yaml"),
+    include_str!("../../deploy/base/deployment.yaml"),
 ];
 
 /// The image that the Deployment names, as containerd calls it.
@@ -59,6 +62,7 @@ async fn clients_on_every_node_are_answered_by_the_leader_alone_and_by_the_next_
     cluster.node_of(leader)?.signal(leader, Signal::KILL)?;
     let second = until_led(&shop, |name| name != first).await?;
     only_answered_by(&clients, address, &second)?;
+    recorder::tells_of_the_failover(&cluster, &shop, &second).await?;
 
     // Back again, the first is asked nothing.
     let is_back = |pod: &Pod| {
