@@ -389,7 +389,7 @@ impl Driver {
         }
         let generation = managed.generation;
         if let Some(leaders) = self.leaders.as_ref().filter(|_| !managed.is_leaving) {
-            leaders.service_is(key, &managed.election);
+            leaders.service_is(key, &managed.election, &mut managed.told);
         }
         let gauges = (!managed.is_leaving).then(|| managed.gauges(&cx));
         let has_news = !out.notices.is_empty() || !out.failovers.is_empty();

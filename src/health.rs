@@ -145,16 +145,37 @@ impl Health {
         Report { checks }
     }
 
+    /// Whether all that [`Self::ready`] reports has passed, without the words: for those who ask a thousand times in a
+    /// row.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        is_alive(self.driver_idle_for()) && self.is_synced() && watches.iter().all(is_fresh)
+    }
+
+    fn is_synced(&self) -> bool {
+        self.shared.synced.load(Relaxed)
+    }
+
     fn driver(&self) -> Check {
         let idle = self.driver_idle_for();
-        Check { passed: idle < DRIVER_TIMEOUT, text: format!("driver: last heartbeat {} ago", Seconds(idle)) }
+        Check { passed: is_alive(idle), text: format!("driver: last heartbeat {} ago", Seconds(idle)) }
     }
 
     fn synced(&self) -> Check {
-        let passed = self.shared.synced.load(Relaxed);
+        let passed = self.is_synced();
         let text = if passed { "first lists taken in" } else { "still taking in the first lists" };
         Check { passed, text: format!("sync: {text}") }
     }
+}
+
+/// Whether a driver is that has last beaten so long ago.
+fn is_alive(idle: Duration) -> bool {
+    idle < DRIVER_TIMEOUT
+}
+
+fn is_fresh(watch: &WatchStatus) -> bool {
+    watch.has_listed() && watch.down_for() <= WATCH_GRACE
 }
 
 /// Checks and whether they passed; shows as the body of an answer, one line a check.
@@ -197,7 +218,7 @@ impl fmt::Display for Report {
 
 impl Check {
     fn of_watch(watch: &WatchStatus) -> Self {
-        let WatchState { phase, since, listed } = watch.state();
+        let WatchState { phase, since, .. } = watch.state();
         let time = Seconds(since.elapsed());
         let mut text = format!("watch {}: ", watch.name());
         // Writing to a string cannot fail.
@@ -212,7 +233,7 @@ impl Check {
             (0, 0) => Ok(()),
             (reconnects, relists) => write!(text, " ({reconnects} reconnects, {relists} relists)"),
         };
-        Self { passed: listed && watch.down_for() <= WATCH_GRACE, text }
+        Self { passed: is_fresh(watch), text }
     }
 }
 
@@ -288,7 +309,7 @@ impl Routes {
             return text(StatusCode::NOT_FOUND, format!("not found; try {}\n", known.join(", ")));
         };
         if head.method != Method::GET && head.method != Method::HEAD {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
@@ -298,8 +319,8 @@ impl Routes {
 
 /// An answer in plain text that nobody may cache.
 #[must_use]
-pub fn text(status: StatusCode, body: String) -> Answer {
-    let mut answer = Response::new(Full::from(body));
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -415,6 +436,12 @@ mod tests {
         (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
     }
 
+    /// Said with words and without.
+    fn is_ready(health: &Health) -> bool {
+        assert_eq!(health.is_ready(), health.ready().passed());
+        health.is_ready()
+    }
+
     /// A health with two watches that are live and listed, and a driver that has taken them in.
     fn healthy() -> (Health, Routes, [WatchStatus; 2]) {
         let health = Health::new();
@@ -459,6 +486,7 @@ mod tests {
         let (status, text) = get(&routes, "/readyz").await;
         assert_eq!(status, 503);
         assert!(text.contains("[-]watch pods: disconnected for 0.6 s: connection timed out\n"), "{text}");
+        assert!(!is_ready(&health));
         assert!(text.contains("[+]watch services: live"), "{text}");
         health.driver_beat();
         assert_eq!(get(&routes, "/healthz").await.0, 200, "no reason for a restart");
@@ -483,13 +511,14 @@ mod tests {
     async fn not_ready_before_everything_was_listed_and_taken_in() {
         let health = Health::new();
         let pods = health.watch("pods");
-        assert!(!health.ready().passed());
+        assert!(!is_ready(&health));
         pods.live(false);
         health.set_synced(true);
-        assert!(!health.ready().passed(), "never listed");
+        assert!(!is_ready(&health), "never listed");
         pods.listed();
-        assert!(health.ready().passed());
+        assert!(is_ready(&health));
         health.set_synced(false);
+        assert!(!is_ready(&health));
         let text = health.ready().to_string();
         assert!(text.contains("[-]sync: still taking in the first lists"), "{text}");
     }
@@ -503,6 +532,7 @@ mod tests {
             assert_eq!(status, 503, "{path}");
             assert!(text.contains("[-]driver: last heartbeat 5.0 s ago"), "{text}");
         }
+        assert!(!is_ready(&health));
         health.driver_beat();
         assert_eq!(get(&routes, "/livez").await.0, 200);
         advance(DRIVER_TIMEOUT.saturating_sub(MOMENT)).await;

@@ -23,7 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
-use self::board::{After, Board, Term};
+pub(crate) use self::board::Term;
+use self::board::{After, Board};
 use crate::health::{self, Answer, Health, Routes, text};
 use crate::managed::Key;
 
@@ -35,6 +36,9 @@ const WAIT: Duration = Duration::from_secs(25);
 
 const LEADER: &str = "/leader/";
 
+/// What comes out where it is told.
+pub(crate) type Said = mpsc::UnboundedReceiver<(Key, Option<Term>)>;
+
 /// Takes what is to be told. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Leaders {
@@ -42,10 +46,18 @@ pub(crate) struct Leaders {
 }
 
 impl Leaders {
-    /// How an election stands now. Says nothing while it is not known what is published, so that what was told last
-    /// holds.
-    pub(crate) fn service_is(&self, key: &Key, election: &Election) {
-        if let Some(term) = Term::of(election) {
+    pub(crate) fn new() -> (Self, Said) {
+        let (changes, said) = mpsc::unbounded_channel();
+        (Self { changes }, said)
+    }
+
+    /// How an election stands now, and what was told of it last. Says nothing while that is so still, nor while it is not
+    /// known what is published, so that what was told last holds.
+    pub(crate) fn service_is(&self, key: &Key, election: &Election, told: &mut Option<Term>) {
+        if let Some(term) = Term::of(election)
+            && told.as_ref() != Some(&term)
+        {
+            *told = Some(term.clone());
             // The other end is gone when the process ends.
             let _ = self.changes.send((key.clone(), Some(term)));
         }
@@ -62,7 +74,7 @@ impl Leaders {
 pub(crate) fn serve(listener: TcpListener, health: Health) -> io::Result<(Leaders, oneshot::Receiver<()>)> {
     let listener = listener.into_std()?;
     allow_connections();
-    let (changes, mut told) = mpsc::unbounded_channel();
+    let (leaders, mut told) = Leaders::new();
     let (alive, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("leaders".into()).spawn(move || {
@@ -84,7 +96,7 @@ pub(crate) fn serve(listener: TcpListener, health: Health) -> io::Result<(Leader
             }
         });
     })?;
-    Ok((Leaders { changes }, ended))
+    Ok((leaders, ended))
 }
 
 /// A process may open a thousand files unless it asks for more. A connection is a file.
@@ -117,12 +129,12 @@ async fn answer(board: &Board, health: &Health, head: &Parts) -> Answer {
     };
     let Some(mut told) = board.listen(&key) else { return unknown(&key, health) };
     if let Some(after) = after
-        && let Ok(Err(_)) = timeout(WAIT, told.wait_for(|term| after.is_over(term))).await
+        && let Ok(Err(_)) = timeout(WAIT, told.wait_for(|told| after.is_over(told.term()))).await
     {
         return unknown(&key, health);
     }
-    let body = told.borrow().to_json(&key, health.ready().passed());
-    let mut answer = text(StatusCode::OK, body);
+    let line = told.borrow().line(health.is_ready());
+    let mut answer = text(StatusCode::OK, line);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
@@ -152,7 +164,7 @@ fn usage() -> Answer {
 }
 
 fn unknown(key: &Key, health: &Health) -> Answer {
-    if health.ready().passed() {
+    if health.is_ready() {
         let why = format!("nobody is elected for {key}: it is not watched, or has not opted in\n");
         return text(StatusCode::NOT_FOUND, why);
     }

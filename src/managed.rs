@@ -25,6 +25,7 @@ use crate::apply::{Reply, Request};
 use crate::failover::{Followed, Journal, Seen};
 use crate::failure::{Failure, Kind};
 use crate::kinds::Family;
+use crate::leaders::Term;
 use crate::notice::{self, Notice, Regarding};
 use crate::rows::View;
 use crate::service::{self, Place, Remembered, Source};
@@ -93,6 +94,8 @@ pub(crate) struct Managed {
     is_synced: bool,
     /// The Service opted out or is gone; what is ours is being removed.
     pub(crate) is_leaving: bool,
+    /// What those who ask for its leader were told last.
+    pub(crate) told: Option<Term>,
     /// The highest epoch that was written or seen, also under a former name and before an opt-out: the election
     /// must not fall below it.
     highest_epoch: Option<Epoch>,
@@ -140,6 +143,7 @@ impl Managed {
             journal: Journal::default(),
             is_synced: false,
             is_leaving: false,
+            told: None,
             highest_epoch: None,
             authority: None,
             past: Version::default(),

@@ -10,9 +10,13 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a program")]
 
+#[path = "../support/apiserver.rs"]
 mod apiserver;
 mod feed;
+#[path = "../support/shop.rs"]
+mod shop;
 mod stand;
+#[path = "../support/store.rs"]
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

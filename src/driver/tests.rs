@@ -5,6 +5,7 @@ mod late;
 mod nodes;
 mod replicas;
 mod successors;
+mod told;
 mod withdrawals;
 
 use std::io;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use machine::{Election, Epoch, Phase, Pod, Shown};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use crate::managed::Key;
 
 /// A term of leadership, or what is left after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Term {
+pub(crate) struct Term {
     /// Whom clients are sent to.
     leader: Option<Pod>,
     /// Which term it is, or was the last.
@@ -37,7 +38,7 @@ impl Term {
     }
 
     /// As one line. `is_fresh`: what is known is known from watches that are alive.
-    pub(super) fn to_json(&self, key: &Key, is_fresh: bool) -> String {
+    fn to_json(&self, key: &Key, is_fresh: bool) -> Bytes {
         #[derive(Serialize)]
         struct Line<'a> {
             namespace: &'a str,
@@ -62,7 +63,7 @@ impl Term {
         // Strings and numbers can always be written.
         let mut line = serde_json::to_string(&line).unwrap_or_default();
         line.push('\n');
-        line
+        line.into()
     }
 
     /// What to ask for to be told of the next change.
@@ -108,10 +109,34 @@ impl std::fmt::Display for After {
     }
 }
 
+/// What was told last of a Service, and the lines that say so: the same bytes for all who wait.
+#[derive(Debug)]
+pub(super) struct Told {
+    term: Term,
+    fresh: Bytes,
+    stale: Bytes,
+}
+
+impl Told {
+    fn new(key: &Key, term: Term) -> Self {
+        Self { fresh: term.to_json(key, true), stale: term.to_json(key, false), term }
+    }
+
+    /// What was told.
+    pub(super) const fn term(&self) -> &Term {
+        &self.term
+    }
+
+    /// The line for whom watches are alive, or not.
+    pub(super) fn line(&self, is_fresh: bool) -> Bytes {
+        if is_fresh { self.fresh.clone() } else { self.stale.clone() }
+    }
+}
+
 /// All that was told.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    services: Mutex<HashMap<Key, watch::Sender<Term>>>,
+    services: Mutex<HashMap<Key, watch::Sender<Told>>>,
 }
 
 impl Board {
@@ -123,18 +148,20 @@ impl Board {
             return;
         };
         if let Some(told) = services.get(&key) {
-            told.send_if_modified(|last| {
-                let is_news = *last != term;
-                *last = term;
+            // Another phase of the same term wakes up nobody.
+            told.send_if_modified(|told| {
+                let is_news = told.term.after() != term.after();
+                *told = Told::new(&key, term);
                 is_news
             });
         } else {
-            services.insert(key, watch::Sender::new(term));
+            let told = Told::new(&key, term);
+            services.insert(key, watch::Sender::new(told));
         }
     }
 
     /// What is told of a Service from now on, if it has opted in.
-    pub(super) fn listen(&self, key: &Key) -> Option<watch::Receiver<Term>> {
+    pub(super) fn listen(&self, key: &Key) -> Option<watch::Receiver<Told>> {
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         services.get(key).map(watch::Sender::subscribe)
     }

@@ -91,6 +91,21 @@ async fn whoever_waits_is_answered_at_the_end_of_the_term_and_at_the_next_one() 
     assert!(!waits(&at_once).await, "that is over already");
 }
 
+/// A thousand would, twice for each failover, before the change that they wait for.
+#[tokio::test]
+async fn another_phase_wakes_up_nobody_and_is_told_to_who_asks() {
+    let board = Arc::new(Board::default());
+    board.tell(orders(), Some(led(7)));
+    let waiting = board.listen(&orders()).unwrap();
+    let draining = Term::new(Some(Pod::new("orders-0", "uid-7")), Some(Epoch(7)), Phase::Draining);
+    board.tell(orders(), Some(draining));
+    assert!(!waiting.has_changed().unwrap());
+    let (_, body) = get(board.clone(), healthy(), "/leader/shop/orders".into()).await;
+    assert!(body.contains("\"phase\":\"Draining\""), "{body}");
+    board.tell(orders(), Some(over(7)));
+    assert!(waiting.has_changed().unwrap());
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_long_is_told_what_there_is() {
     let board = Arc::new(Board::default());

@@ -9,7 +9,7 @@ use crate::kinds::fixtures::{decode, service, service_json};
 use crate::watch::Change;
 
 /// The source Service opts out and in again, after all that these tests tell before.
-async fn opt_out_and_in(driver: &mut Driver) {
+pub(super) async fn opt_out_and_in(driver: &mut Driver) {
     for (opted_in, version) in [("false", "2001"), ("true", "2002")] {
         let source = service(&json!({
             "metadata": { "annotations": { "zen-lead.io/enabled": opted_in }, "resourceVersion": version },

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -37,6 +37,10 @@ pub struct Written {
     pub mirrored: usize,
     /// Events.
     pub told: usize,
+    /// When the last slice with an endpoint was stored, and the answer ready.
+    pub published_at: Option<Instant>,
+    /// When a watch was last sent a slice.
+    pub shown_at: Option<Instant>,
 }
 
 /// A running server. Dropping it closes its port.
@@ -91,6 +95,19 @@ impl ApiServer {
         let enough = tokio::time::timeout(within, written.wait_for(|written| is_enough(*written))).await;
         let enough = enough.with_context(|| format!("no more after {within:?} than {:?}", self.written()))?;
         enough.map(drop).context("the server ended")
+    }
+
+    /// Waits until nothing has been written for a second.
+    pub async fn until_quiet(&self) {
+        let mut before = self.written();
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let after = self.written();
+            if after == before {
+                return;
+            }
+            before = after;
+        }
     }
 }
 
@@ -176,7 +193,16 @@ impl Store {
             let _ = sender.send(line("MODIFIED", object));
         }
         state.watches.push((kind, sender));
-        let frames = UnboundedReceiverStream::new(lines).map(|line| Ok(Frame::data(line)));
+        let written = self.written.clone();
+        let frames = UnboundedReceiverStream::new(lines).map(move |line| {
+            written.send_if_modified(|written| {
+                if kind == Kind::Slices {
+                    written.shown_at = Some(Instant::now());
+                }
+                false
+            });
+            Ok(Frame::data(line))
+        });
         response(StatusCode::OK, StreamBody::new(frames).boxed_unsync())
     }
 
@@ -220,7 +246,10 @@ impl Store {
         self.written.send_modify(|written| match kind {
             Kind::Slices => {
                 let is_empty = object["endpoints"].as_array().is_none_or(Vec::is_empty);
-                written.published += usize::from(!is_empty);
+                if !is_empty {
+                    written.published += 1;
+                    written.published_at = Some(Instant::now());
+                }
             }
             Kind::Services => written.mirrored += 1,
             Kind::Pods | Kind::Events => {}
