@@ -62,15 +62,12 @@ pub fn observe(
     let recorded = Recorded::of(slice);
     let epoch_text = annotation(slice, EPOCH);
     let epoch = epoch_text.and_then(|text| epoch(text, now));
-    // Whoever published a pod without recording it (the Go zen-lead does) knows nothing of epochs: what is left of
-    // the last one is not this pod's.
-    let is_of_nobody = recorded.leader.is_some() && annotation(slice, LEADER_POD_UID).is_none();
     let term_by = annotation(slice, TERM_BY);
     Observed {
         publication: Publication {
             version: version(&slice.metadata),
             shown: recorded.shown(slice, family),
-            epoch: epoch.filter(|_| !is_of_nobody),
+            epoch,
             handled: annotation(slice, SWITCHOVER_HANDLED).map(Arc::from),
             intact: recorded.in_full && is_intact(slice, place, family, &labels),
             ours: term_by == Some(identity),
@@ -91,14 +88,17 @@ struct Recorded {
 }
 
 impl Recorded {
-    /// The annotations say who leads; slices of the Go zen-lead say so by their endpoint alone.
+    /// The annotations say who leads; slices of the Go zen-lead, which knows no epochs, say so by their endpoint alone.
+    /// If it puts a pod into a slice that we had emptied, the epoch that is left there is not this pod's.
     fn of(slice: &SliceLite) -> Self {
         let target = sole_target(slice);
         let target_uid = target.and_then(|target| target.uid.as_deref()).unwrap_or_default();
         let target_name = target.and_then(|target| target.name.as_deref()).unwrap_or_default();
         let Some(uid) = annotation(slice, LEADER_POD_UID) else {
             let in_full = slice.endpoints.is_empty() && annotation(slice, LEADER_POD_NAME).is_none();
-            return Self { leader: pod(target_name, target_uid), in_full };
+            let is_term_over = annotation(slice, EPOCH).is_some();
+            let leader = if is_term_over { None } else { pod(target_name, target_uid) };
+            return Self { leader, in_full };
         };
         let name = annotation(slice, LEADER_POD_NAME);
         let contradicted = uid == target_uid && name.is_some_and(|name| name != target_name);

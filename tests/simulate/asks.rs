@@ -123,7 +123,11 @@ impl Asks {
     pub(crate) fn refused(&mut self, replica: usize, life: u64, ask: &Ask, version: Option<u64>) {
         let Some(known) = self.known(replica, life) else { return };
         known.back = None;
-        if let Some(version) = version.filter(|_| ask.is_write() && ask.resource == Resource::Slices) {
+        // Nobody is withdrawn until pods are seen again, which may take longer.
+        let is_withdrawal =
+            ask.method == Method::PUT && ask.body["endpoints"].as_array().is_none_or(Vec::is_empty);
+        let is_awaited = ask.is_write() && ask.resource == Resource::Slices && !is_withdrawal;
+        if let Some(version) = version.filter(|_| is_awaited) {
             let failed = Failed { at: now(), version };
             known.failed.insert(ask.object().to_owned(), failed);
         }

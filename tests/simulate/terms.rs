@@ -26,6 +26,11 @@ pub(crate) struct Terms {
 impl Terms {
     /// A replica has written this into the slice.
     pub(crate) fn published(&mut self, epoch: u64, leader: Option<&str>) -> Result<(), String> {
+        // Whoever leaves the pair as it stands claims nothing new: that somebody has taken it back only the mirror tells,
+        // which its view of Services may be behind.
+        if leader.is_some() && (self.shown, self.recorded.as_deref()) == (Some(epoch), leader) {
+            return Ok(());
+        }
         // The version before it is known to every writer, whatever else is: it is written over.
         let highest = self.highest.max(self.shown.unwrap_or_default());
         if epoch < highest {
