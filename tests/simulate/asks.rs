@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::Value;
 
+use crate::invariants::{is_enabled, is_others};
 use crate::net::Link;
 use crate::server::Ask;
-use crate::store::{Resource, Store};
+use crate::store::{Resource, SHOP, Store};
 use crate::time::{Moment, now};
 
 /// After an outage the first writes go out within so long; another replica may be given its chance before.
@@ -161,7 +162,15 @@ impl Known {
                 .filter(|commit| commit.resource != Resource::Leases)
                 .any(|commit| commit.resource == Resource::Events || source(&commit.name) == source(name))
         };
-        self.failed.retain(|name, failed| !has_changed(name, failed.version));
+        // What it could not write may have been moot before: the Service had opted out, or another installation's stood
+        // under the leader Service's name, which it had not heard yet.
+        let is_asked_for = |name: &str| {
+            let service = |name: &str| store.get(Resource::Services, SHOP, name);
+            let leader_service = name.trim_end_matches("-ipv6");
+            service(&source(name)).is_some_and(|service| is_enabled(service))
+                && !service(leader_service).is_some_and(|service| is_others(service))
+        };
+        self.failed.retain(|name, failed| is_asked_for(name) && !has_changed(name, failed.version));
         let peers = if replica < ours { ours } else { links.len() - ours };
         let limit = BACK_WITHIN + if peers > 1 { HOLD_BACK } else { 0 };
         match self.failed.iter().find(|_| now() > back + limit) {

@@ -53,7 +53,7 @@ pub(crate) struct Judge {
     stray_since: BTreeMap<String, Moment>,
     /// The terms that every authority slice has ever shown.
     led: BTreeSet<(String, Option<u64>, Option<String>)>,
-    /// There is one replica only.
+    /// There is one replica only, which has always been the same: of a former life something may be on its way yet.
     is_alone: bool,
     /// The store has gone back at some time.
     is_restored: bool,
@@ -135,7 +135,7 @@ impl Judge {
 
     /// Looks at how it is now.
     pub(crate) fn look(&mut self, store: &Store, links: &[Link], ours: usize) {
-        self.is_alone = ours == 1;
+        self.is_alone = ours == 1 && links[0].life <= 1;
         // A replica that begins needs a moment for its lists.
         if links[..ours].iter().all(|link| link.is_down) {
             self.calm = self.calm.max(now() + 1_000);
@@ -442,7 +442,7 @@ fn term(authority: &str, slice: &Value) -> (String, Option<u64>, Option<String>)
 }
 
 /// Whether another installation claims it: that is left alone.
-fn is_others(object: &Value) -> bool {
+pub(crate) fn is_others(object: &Value) -> bool {
     object["metadata"]["annotations"][INSTANCE].as_str().is_some_and(|instance| instance != OURS)
 }
 
@@ -463,7 +463,7 @@ fn is_left_over(store: &Store, name: &str, slice: &Value) -> bool {
         && !services.any(|service| service["metadata"]["uid"] == *owner)
 }
 
-fn is_enabled(source: &Value) -> bool {
+pub(crate) fn is_enabled(source: &Value) -> bool {
     source["metadata"]["annotations"]["zen-lead.io/enabled"] == "true"
 }
 

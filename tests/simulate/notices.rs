@@ -114,7 +114,13 @@ impl Notices {
                 let is_it = |all: &BTreeSet<&str>| {
                     all.contains(cause) || cause == "gone" && all.contains("relabelled")
                 };
-                let happened = |(name, all): (&String, &BTreeSet<_>)| note.contains(name) && is_it(all);
+                // What goes on for long may have gone on from one leader to the next: named is the first, told the last.
+                let is_long = note.starts_with("A failover took longer");
+                let is_meant = |name: &str| {
+                    let service = name.split_inclusive('-').next().unwrap_or_default();
+                    note.contains(name) || is_long && note.contains(service)
+                };
+                let happened = |(name, all): (&String, &BTreeSet<_>)| is_meant(name) && is_it(all);
                 self.happened.iter().any(happened)
             }
             "failback" => self.failback.contains(source),
