@@ -43,9 +43,7 @@ pub struct Round {
 impl Round {
     /// Plays one, and returns when everything that it needed to be set right is.
     pub async fn play(place: &Place, scenario: Scenario) -> Result<Self> {
-        let stage = place.settle(scenario.mover()).await.context("before the round")?;
-        let clients = Clients::start(&stage)?;
-        clients.until_they_ask(&stage).await?;
+        let (stage, clients) = begin(place, scenario).await?;
         let hand = match stage.mover {
             Mover::Hand => {
                 let other = stage.pods.iter().find(|pod| pod.metadata.uid != stage.leader.metadata.uid);
@@ -72,6 +70,27 @@ impl Round {
     }
 }
 
+/// Sets the stage, and lets the clients ask. If the leader is lost by itself before they all do, as when the machine is
+/// too busy for a probe, the round has not begun yet: once more.
+async fn begin(place: &Place, scenario: Scenario) -> Result<(Stage, Clients)> {
+    loop {
+        let stage = place.settle(scenario.mover()).await.context("before the round")?;
+        let clients = Clients::start(&stage)?;
+        if clients.until_they_ask(place, &stage).await? {
+            return Ok((stage, clients));
+        }
+        task::spawn_blocking(move || clients.stop()).await??;
+    }
+}
+
+/// Who leads, as the API server has told last.
+fn leader_now(place: &Place, stage: &Stage) -> Option<String> {
+    let service = stage.mover.leader_service();
+    let last =
+        |history: &History| history.slices.iter().rfind(|revision| revision.service == service).cloned();
+    place.recorder.so_far(last)?.leader().map(str::to_owned)
+}
+
 /// One of each manner.
 struct Clients([Client; 3]);
 
@@ -87,7 +106,8 @@ impl Clients {
         Ok([first?, second?, third?])
     }
 
-    async fn until_they_ask(&self, stage: &Stage) -> Result<()> {
+    /// Returns whether all do; not if somebody else leads by then.
+    async fn until_they_ask(&self, place: &Place, stage: &Stage) -> Result<bool> {
         let leader = stage.leader_uid();
         let asks = |client: &Client| {
             client.so_far(|attempts| {
@@ -96,21 +116,17 @@ impl Clients {
             })
         };
         let last = || self.0.each_ref().map(|client| client.so_far(|attempts| attempts.last().cloned()));
-        self.until(Duration::from_secs(30), || self.0.iter().all(asks))
-            .await
-            .with_context(|| format!("clients on {} are not answered by {leader}: {:?}", stage.seat, last()))
+        let has_moved = || leader_now(place, stage).as_ref() != Some(&leader);
+        self.until(Duration::from_secs(30), || self.0.iter().all(asks) || has_moved()).await.with_context(
+            || format!("clients on {} are not answered by {leader}: {:?}", stage.seat, last()),
+        )?;
+        Ok(!has_moved())
     }
 
     /// Until there is the leader that is to be, and new connections have reached nobody else for a while.
     async fn until_over(&self, place: &Place, stage: &Stage, scenario: Scenario) -> Result<()> {
         let before = stage.leader_uid();
-        let service = stage.mover.leader_service();
-        let leader = || {
-            let last = |history: &History| {
-                history.slices.iter().rfind(|revision| revision.service == service).cloned()
-            };
-            place.recorder.so_far(last)?.leader().map(str::to_owned)
-        };
+        let leader = || leader_now(place, stage);
         let over = || {
             let Some(leader) = leader() else { return false };
             (leader != before) == scenario.moves() && self.0[0].so_far(|attempts| is_calm(attempts, &leader))
