@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::recording::Recording;
+use crate::support::Stage;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn switchover() -> Result<()> {
@@ -26,17 +27,22 @@ async fn switchover() -> Result<()> {
         .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failback() -> Result<()> {
-    let recording = Recording::new("failback").await?;
-    let stage = &recording.stage;
-    stage.source("orders").annotation("zen-lead.io/failback", "2s").create().await?;
+/// Two members, of which the first is lost, followed by the second, and takes over again once it is Ready.
+async fn until_the_first_leads_again(stage: &Stage) -> Result<()> {
     let pods = stage.members("orders", 2).await?;
     stage.all_is_seen().await?;
     pods[0].unready().await?;
     stage.until_led("orders", &pods[1]).await?;
     pods[0].ready().await?;
-    stage.until_led("orders", &pods[0]).await?;
+    stage.until_led("orders", &pods[0]).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failback() -> Result<()> {
+    let recording = Recording::new("failback").await?;
+    let stage = &recording.stage;
+    stage.source("orders").annotation("zen-lead.io/failback", "2s").create().await?;
+    until_the_first_leads_again(stage).await?;
     recording
         .keep(
             "failback 2s: the former leader, older than the one that followed, takes over again \
@@ -59,12 +65,7 @@ async fn max_switches() -> Result<()> {
     let stage = &recording.stage;
     let source = stage.source("orders").annotation("zen-lead.io/failback", "immediate");
     source.annotation("zen-lead.io/max-switches", "1/5s").create().await?;
-    let pods = stage.members("orders", 2).await?;
-    stage.all_is_seen().await?;
-    pods[0].unready().await?;
-    stage.until_led("orders", &pods[1]).await?;
-    pods[0].ready().await?;
-    stage.until_led("orders", &pods[0]).await?;
+    until_the_first_leads_again(stage).await?;
     recording
         .keep(
             "max-switches 1/5s: one change of leader in five seconds, so the former leader, which ranks first, waits \
