@@ -350,7 +350,7 @@ impl Managed {
                     Event::Confirmed { id, member: cx.member(&uid, &self.view), exists }
                 }
             }),
-            Errand::Remove { id, scope, targets } => self.removed(id, scope, &targets, &result, out),
+            Errand::Remove { id, scope, targets } => self.removed(id, scope, &targets, &result, cx, out),
             Errand::Notify { id } => out.events.push(match result {
                 Ok(_) => Event::Notified { id },
                 Err(_) => Event::NotifyFailed { id },

@@ -176,7 +176,13 @@ const EPOCH_LEAD_MAX: u64 = 10 * 365 * 24 * 3600;
 pub fn epoch(text: &str, now: Timestamp) -> Option<Epoch> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let epoch = digits.then(|| text.parse().ok())??;
-    (epoch <= now.as_secs().saturating_add(EPOCH_LEAD_MAX)).then_some(Epoch(epoch))
+    Some(Epoch(epoch)).filter(|epoch| is_plausible(*epoch, now))
+}
+
+/// Whether an epoch can have been reached by `now`.
+#[must_use]
+pub(crate) const fn is_plausible(epoch: Epoch, now: Timestamp) -> bool {
+    epoch.0 <= now.as_secs().saturating_add(EPOCH_LEAD_MAX)
 }
 
 /// A time as annotations show it, to the second.

@@ -268,7 +268,8 @@ pub enum Outcome {
     },
     /// It was dropped before it was sent.
     Superseded,
-    /// It was not sent: the leader Service, read before it, tells of a term at least as high, which we did not know.
+    /// It was not sent: the leader Service or the second family's slice tells of a term that we did not know, which is
+    /// later or, as far as is known, another pod's.
     Behind {
         /// That term.
         epoch: Epoch,

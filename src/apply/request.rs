@@ -35,8 +35,8 @@ pub(crate) enum Request {
     CreateSlice(Box<EndpointSlice>),
     /// Replace an EndpointSlice as a whole; it carries the resourceVersion it was decided on.
     ReplaceSlice(Box<EndpointSlice>),
-    /// The same over a slice that shows no epoch, unless the leader Service mirrors this one or a later one. Our view of
-    /// Services may be behind that of the slice, and the epoch a former one.
+    /// The same over a slice that shows no epoch, or not the one before, unless the leader Service mirrors this one or a
+    /// later one. Our view of Services may be behind that of the slice, and the epoch a former one.
     ResumeTerms {
         /// The slice.
         slice: Box<EndpointSlice>,

@@ -11,7 +11,7 @@ use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
 use crate::kinds::{Family, SliceLite};
 use crate::notice::Notice;
-use crate::service::{Claim, claim_slice};
+use crate::service::{self, Claim, claim_slice};
 use crate::slice::{self, Draft, Observed, observe};
 
 impl Managed {
@@ -23,6 +23,12 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
+        // What tells of a later term is not the slice itself: somebody took that back before we saw it.
+        let at = cx.at;
+        let known = self.highest_epoch.filter(|known| service::is_plausible(*known, at));
+        if let Some(epoch) = known.filter(|known| wanted.epoch.is_some_and(|wanted| wanted < *known)) {
+            return out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Behind { epoch } });
+        }
         self.count(wanted.epoch);
         let known = self.authority.as_ref().filter(|known| Some(known.publication.version) == based_on);
         let is_repair = known.is_some_and(|known| known.publication.epoch == wanted.epoch);
@@ -46,8 +52,12 @@ impl Managed {
                 self.journal.writes(id);
                 let slice = Box::new(slice);
                 let creates = based_on.is_none();
-                let shows_none = known.is_some_and(|known| known.publication.epoch.is_none());
-                let request = match wanted.epoch.filter(|_| shows_none && wanted.leader.is_some()) {
+                // A term that does not follow the one that the slice shows begins at the clock.
+                let shown = known.and_then(|known| known.publication.epoch);
+                let follows = shown.is_some_and(|shown| {
+                    wanted.epoch.is_some_and(|epoch| epoch.0 <= shown.0.saturating_add(1))
+                });
+                let request = match wanted.epoch.filter(|_| !follows && wanted.leader.is_some()) {
                     _ if creates => Request::CreateSlice(slice),
                     Some(epoch) => {
                         let leader_service = self.leader_service.to_string();

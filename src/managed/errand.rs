@@ -39,7 +39,8 @@ pub(crate) enum Errand {
     ReplaceSecond,
     /// A read of the second family's slice.
     FindSecond,
-    /// A look at a foreign slice that stands in our place.
+    /// A look at what stands in the authority slice's place, if the watch may not show it: it is foreign, or has lost
+    /// our label.
     Recheck,
     /// A look for slices of others under the leader Service's name.
     Strays,

@@ -143,7 +143,12 @@ impl Managed {
         if self.service.observed.as_ref().is_some_and(is_old) {
             return;
         }
-        match claim_service(seen, &self.place(cx.identity)) {
+        let claim = claim_service(seen, &self.place(cx.identity));
+        // Also of one that has to go: with it goes the mirror of its terms.
+        if !matches!(claim, Claim::Foreign(_)) {
+            self.count(service::remembered(seen, cx.at).epoch);
+        }
+        match claim {
             Claim::Ours | Claim::Adoptable => {
                 self.note_reversal(Some(seen), cx, out);
                 if !seen.spec.selector.is_empty() {
@@ -155,8 +160,6 @@ impl Managed {
             }
             Claim::Stale(_) => {
                 self.service.observed = None;
-                // With it goes the mirror of its terms.
-                self.count(service::remembered(seen, cx.at).epoch);
                 // Whoever leaves replaces nothing: it may be the next one's.
                 if !self.service.open && !self.is_leaving {
                     self.service.open = true;

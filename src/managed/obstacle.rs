@@ -78,7 +78,9 @@ impl Managed {
         match result {
             Ok(Reply::Slice(slice)) => {
                 // A read is consistent, also after a restore.
-                self.past = self.past.min(version(&slice.metadata));
+                let read = version(&slice.metadata);
+                self.past = self.past.min(read);
+                self.authority.take_if(|known| known.publication.version > read);
                 self.slice_seen(&slice, cx, out);
             }
             Err(failure) if failure.kind == Kind::NotFound && self.foreign.take().is_some() => {

@@ -5,7 +5,7 @@ use machine::{Event, OrderId, Scope};
 
 use super::{Errand, Identity, Managed, Outcome, Surroundings, is_gone};
 use crate::apply::{Reply, Request, Target, Unless};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::kinds::SliceLite;
 use crate::slice;
 
@@ -72,6 +72,21 @@ impl Managed {
         slices || scope == Scope::Everything && service
     }
 
+    /// Slices that somebody took our label from are not on our watch: only a read tells the version to delete.
+    fn look_at_slices(&mut self, targets: &[Target], cx: &Surroundings<'_>, out: &mut Outcome) {
+        for (place, name) in self.slice_names(cx.identity).into_iter().enumerate() {
+            if !targets.iter().any(|target| !target.is_service && target.name == name) {
+                continue;
+            }
+            if place == 0 {
+                out.errands.push((Errand::Recheck, Request::ReadSlice(name)));
+            } else if !self.second.open {
+                self.second.open = true;
+                out.errands.push((Errand::FindSecond, Request::ReadSlice(name)));
+            }
+        }
+    }
+
     /// Slices of others under the leader Service's name would be routed to beside ours.
     pub(super) fn strays(&mut self, slices: &[SliceLite], cx: &Surroundings<'_>, out: &mut Outcome) {
         let ours = self.slice_names(cx.identity);
@@ -107,10 +122,14 @@ impl Managed {
         scope: Scope,
         targets: &[Target],
         result: &Result<Reply, Failure>,
+        cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
         if is_gone(result) {
             self.forget(targets);
+        }
+        if result.as_ref().is_err_and(|failure| failure.kind == Kind::Conflict) {
+            self.look_at_slices(targets, cx, out);
         }
         // The Service as it is asks for what is there: the next election takes it over, as soon as what this one has
         // ordered is answered. What was not in the way may be so again before the watch comes to that.

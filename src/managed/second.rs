@@ -85,6 +85,9 @@ impl Managed {
             return;
         }
         self.second.past = observed.publication.version;
+        if !matches!(claim, Claim::Foreign(_)) {
+            self.count(observed.publication.epoch);
+        }
         let former = self.second.foreign.take();
         match claim {
             Claim::Ours | Claim::Adoptable => self.second.observed = Some(Box::new(observed)),

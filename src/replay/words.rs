@@ -133,7 +133,7 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Unreachable => "the API server could not serve it".into(),
         Outcome::Refused { words, .. } => format!("the API server refuses it: {words}"),
         Outcome::Superseded => "it was no longer needed".into(),
-        Outcome::Behind { epoch } => format!("the leader Service tells of epoch {}", epoch.0),
+        Outcome::Behind { epoch } => format!("what is beside the slice tells of epoch {}", epoch.0),
     }
 }
 

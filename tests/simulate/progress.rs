@@ -43,6 +43,9 @@ impl Tally {
         self.steps += verdict.steps;
         self.simulated_seconds += verdict.simulated / 1_000;
         if let Some(violation) = verdict.violations.first() {
+            // At once: who runs millions of steps need not wait for their end to look at it.
+            self.end();
+            let _ = writeln!(stderr(), "seed {seed} failed: {violation}");
             self.failed.push((seed, violation.clone()));
         }
     }
@@ -67,8 +70,8 @@ impl Tally {
     }
 
     /// Leaves the line of progress, if there is one.
-    pub(crate) fn end(&self) {
-        if self.told.is_some() && stderr().is_terminal() {
+    pub(crate) fn end(&mut self) {
+        if self.told.take().is_some() && stderr().is_terminal() {
             let _ = writeln!(stderr());
         }
     }

@@ -19,6 +19,10 @@ pub(crate) struct Epochs {
     spent: Epoch,
     /// When the line last broke: the slice is made anew, or what it records contradicts itself.
     broken: Option<Timestamp>,
+    /// Somebody edited it, and no term of ours has begun since. One of others' mends it for them, but does not tell us what
+    /// came between, nor whether somebody took that back before we looked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_behind: bool,
 }
 
 impl Epochs {
@@ -26,7 +30,7 @@ impl Epochs {
     pub(crate) fn next(&self, at: Timestamp) -> Epoch {
         // Only a log that somebody made up can be at the last one.
         let next = self.known.max(self.spent).0.saturating_add(1);
-        Epoch(if self.broken.is_some() { next.max(at.as_secs()) } else { next })
+        Epoch(if self.broken.is_some() || self.is_behind { next.max(at.as_secs()) } else { next })
     }
 
     /// The highest that the API server has shown us, if there was a term.
@@ -81,6 +85,17 @@ impl Epochs {
     /// Terms may have come and gone that we never saw: the next one starts at the clock.
     pub(crate) fn breaks(&mut self, at: Timestamp) {
         self.broken = Some(at);
+    }
+
+    /// Likewise, because the slice does not say what it ought to.
+    pub(crate) fn is_edited(&mut self, at: Timestamp) {
+        self.breaks(at);
+        self.is_behind = true;
+    }
+
+    /// A term of ours was acknowledged.
+    pub(crate) const fn begun(&mut self) {
+        self.is_behind = false;
     }
 
     /// A sound term is published. One below the clock when the line broke may be from before: the watch can be

@@ -71,6 +71,19 @@ fn i3_an_epoch_that_is_mirrored_for_another_pod_is_not_adopted() {
     }
 }
 
+/// Who mended the line may have begun later terms, which somebody took back before we looked.
+#[test]
+fn i3_after_an_edit_the_next_term_of_ours_starts_at_the_clock_although_another_replica_mended_it() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready(), pod("c").ready()]);
+    run.observed(slice("a", 7).without_epoch(), Facts::Newer).is("Elected a@+0", &["publish a@+0 .1"]);
+    run.publish_failed(Outcome::Conflict);
+    run.wait(1_000)
+        .observed(slice("a", START.as_secs() + 1), Facts::Newer)
+        .is("Elected a@+1", &["mirror a@+1"]);
+    run.wait(59_000).gone("a").is("Reelecting b@+60 by gone", &["publish b@+60 .2"]).published();
+    run.wait(60_000).gone("b").is("Reelecting c@+61 by gone", &["publish c@+61 .3"]);
+}
+
 #[test]
 fn i3_a_missing_epoch_starts_at_the_clock() {
     let mut run = Run::led(Policy::default(), [pod("a").ready()]);
