@@ -134,9 +134,11 @@ impl Asks {
         }
     }
 
-    /// The versions of the store have gone back, and with them what is known.
+    /// The versions of the store have gone back, and with them what is known: a write that was done, and whose answer was
+    /// lost, has not happened any more.
     pub(crate) fn restored(&mut self) {
         self.is_restored = true;
+        self.known.values_mut().for_each(|known| known.failed.clear());
     }
 
     /// Whether everybody who is back has begun to write what could not be written before.

@@ -167,14 +167,15 @@ impl Net {
         });
         let Ok(outcome) = answered.await else { return pending().await };
         let State { store, judge, saboteur, .. } = &mut *self.state();
+        // What a restore has undone says nothing.
         match outcome {
             Ok((response, done)) => {
-                // One of what a restore has undone says nothing.
                 let done = done.filter(|done| done.version <= store.version);
                 judge.asks.answered(replica, life, &asked, done);
                 Ok(response)
             }
             Err(error) => {
+                let version = version.filter(|version| *version <= store.version);
                 judge.asks.refused(replica, life, &asked, version);
                 if let Some(saboteur) = saboteur {
                     saboteur.lost((replica, life));
