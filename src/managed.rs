@@ -99,6 +99,9 @@ pub(crate) struct Managed {
     /// The highest epoch that was written or seen, also under a former name and before an opt-out: the election
     /// must not fall below it.
     highest_epoch: Option<Epoch>,
+    /// The highest that the leader Service or the second family's slice has told of. Above that of the authority slice, it
+    /// is of a term that somebody took back before we saw it.
+    beside: Option<Epoch>,
     /// The authority slice as last known.
     authority: Option<Observed>,
     /// The highest version in which it was known. A watch that is behind shows older ones, also after another
@@ -145,6 +148,7 @@ impl Managed {
             is_leaving: false,
             told: None,
             highest_epoch: None,
+            beside: None,
             authority: None,
             past: Version::default(),
             led_since: None,
@@ -179,6 +183,12 @@ impl Managed {
     /// Takes note of an epoch.
     pub(crate) fn count(&mut self, epoch: Option<Epoch>) {
         self.highest_epoch = self.highest_epoch.max(epoch);
+    }
+
+    /// Likewise, and it was something else than the authority slice that told of it.
+    fn count_beside(&mut self, epoch: Option<Epoch>) {
+        self.beside = self.beside.max(epoch);
+        self.count(epoch);
     }
 
     fn place<'a>(&'a self, identity: &'a Identity) -> Place<'a> {

@@ -23,10 +23,9 @@ impl Managed {
         cx: &Surroundings<'_>,
         out: &mut Outcome,
     ) {
-        // What tells of a later term is not the slice itself: somebody took that back before we saw it.
         let at = cx.at;
-        let known = self.highest_epoch.filter(|known| service::is_plausible(*known, at));
-        if let Some(epoch) = known.filter(|known| wanted.epoch.is_some_and(|wanted| wanted < *known)) {
+        let beside = self.beside.filter(|beside| service::is_plausible(*beside, at));
+        if let Some(epoch) = beside.filter(|beside| wanted.epoch.is_some_and(|wanted| wanted < *beside)) {
             return out.events.push(Event::PublishFailed { id, outcome: machine::Outcome::Behind { epoch } });
         }
         self.count(wanted.epoch);
@@ -112,10 +111,10 @@ impl Managed {
                 let observed = observe(&slice, &place, self.first_family(), &cx.identity.replica, cx.at);
                 let version = observed.publication.version;
                 let published = Some(observed.publication.clone());
-                self.past = self.past.max(version);
-                if self.is_newer(&observed) {
+                if self.past <= version && self.is_newer(&observed) {
                     self.authority = Some(observed);
                 }
+                self.past = self.past.max(version);
                 out.events.push(Event::Published { id, version });
                 // The Service changed while this was on its way: it may ask for other labels by now.
                 if self.drafted_for.as_ref().is_none_or(|source| !Arc::ptr_eq(source, &self.view.source)) {
@@ -277,6 +276,7 @@ impl Managed {
             if self.past > as_of {
                 return;
             }
+            self.past = as_of;
             self.authority = None;
             if self.foreign.take().is_some() {
                 self.unblock(cx, out);
@@ -288,6 +288,7 @@ impl Managed {
                 });
             }
         } else if names.get(1).is_some_and(|second| second == name) && self.second.past <= as_of {
+            self.second.past = as_of;
             self.second.foreign = None;
             self.second.observed = None;
         }

@@ -18,6 +18,8 @@ use crate::service::{self, Claim, claim_service};
 #[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(super) struct LeaderService {
     pub(super) observed: Option<Seen>,
+    /// As of this version there was none: an answer from before it, which comes late, tells of one that is no more.
+    pub(super) gone: Version,
     pub(super) obstruction: Option<Arc<str>>,
     /// The UID of the foreign Service that is it, if that is known.
     pub(super) obstacle: Option<Box<str>>,
@@ -57,6 +59,7 @@ impl LeaderService {
 
     /// Whatever is seen next is true, however old.
     pub(super) fn distrust(&mut self) {
+        self.gone = Version::default();
         if let Some(mut service) = self.read() {
             service.metadata.resource_version = Some(DISTRUSTED.0.to_string());
             self.observed = Some(Seen::new(&service));
@@ -116,6 +119,7 @@ impl Managed {
     /// As of this version no Service has the leader Service's name.
     pub(crate) fn service_gone(&mut self, as_of: Version, cx: &Surroundings<'_>, out: &mut Outcome) {
         if self.service.observed.as_ref().is_none_or(|known| known.service.version() <= as_of) {
+            self.service.gone = as_of;
             self.service_seen(None, cx, out);
         }
     }
@@ -146,7 +150,7 @@ impl Managed {
         let claim = claim_service(seen, &self.place(cx.identity));
         // Also of one that has to go: with it goes the mirror of its terms.
         if !matches!(claim, Claim::Foreign(_)) {
-            self.count(service::remembered(seen, cx.at).epoch);
+            self.count_beside(service::remembered(seen, cx.at).epoch);
         }
         match claim {
             Claim::Ours | Claim::Adoptable => {
@@ -208,7 +212,9 @@ impl Managed {
                     self.service.is_new = true;
                     out.notices.push(Notice::leader_service_created(&self.leader_service));
                 }
-                self.service_seen(Some(&service), cx, out);
+                if version(&service.metadata) >= self.service.gone {
+                    self.service_seen(Some(&service), cx, out);
+                }
             }
             // A dry run: pretend once.
             Ok(_) => self.service.pace.rest(),

@@ -86,7 +86,7 @@ impl Managed {
         }
         self.second.past = observed.publication.version;
         if !matches!(claim, Claim::Foreign(_)) {
-            self.count(observed.publication.epoch);
+            self.count_beside(observed.publication.epoch);
         }
         let former = self.second.foreign.take();
         match claim {

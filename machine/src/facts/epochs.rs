@@ -90,7 +90,8 @@ impl Epochs {
     /// Likewise, because the slice does not say what it ought to.
     pub(crate) fn is_edited(&mut self, at: Timestamp) {
         self.breaks(at);
-        self.is_behind = true;
+        // Before the first term the slice has no epoch.
+        self.is_behind |= self.known > Epoch(0);
     }
 
     /// A term of ours was acknowledged.

@@ -245,6 +245,8 @@ impl Facts {
                 // Somebody may have edited the endpoints since: the term is that of whoever began it all the same.
                 if self.is_above_acknowledged(epoch) && !self.contradicts(&publication) =>
             {
+                // Whose what was seen before has been, no longer matters.
+                self.echo = None;
                 self.is_ours = publication.ours;
                 self.led(at, leader);
                 self.acked = term(&publication);

@@ -2,7 +2,7 @@
 
 use machine::{Event, Outcome, Policy};
 
-use crate::support::{Facts, Run, pod, policy, secs, slice};
+use crate::support::{Facts, Run, START, pod, policy, secs, slice};
 
 fn vacant() -> Run {
     let mut run = Run::new(Policy::default());
@@ -128,6 +128,20 @@ fn the_answer_to_an_older_write_that_the_watch_has_shown_takes_nothing_back() {
     run.published().is("Elected a@+0", &["tell LeaderElected first_election a", "mirror a@+0"]);
     run.tell(Event::Published { id, version }).is_silent();
     run.rests();
+}
+
+/// Likewise; that write's answer is lost, and the watch shows it to be done.
+#[test]
+fn a_term_of_ours_that_is_seen_is_told_although_the_answer_to_an_older_write_is_missing() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a")], None).is("Leaderless", &["create nobody@none"]);
+    run.echoed();
+    let (id, _) = run.answered_later();
+    run.ready(pod("a")).is("Reelecting a@+0 by first_election", &["publish a@+0 .1"]);
+    run.publish_failed(Outcome::Unknown);
+    run.observed(slice("a", START.as_secs()).ours(), Facts::Newer);
+    run.is("Elected a@+0", &["tell LeaderElected first_election a", "mirror a@+0"]);
+    run.tell(Event::PublishFailed { id, outcome: Outcome::Unknown }).is_silent();
 }
 
 #[test]

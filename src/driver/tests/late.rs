@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use machine::Version;
 use serde_json::{Value, json};
 
-use super::{Driver, Server, driver, hear, led, server};
+use super::{Driver, Server, driver, hear, led, listed, server, source};
 use crate::apply::Reply;
 use crate::driver::Feed;
 use crate::kinds::fixtures::{decode, merge, pod, service, with};
@@ -20,7 +20,11 @@ async fn listed_without_ours(version: u64) -> (Arc<Server>, Driver) {
     let mut driver = driver(&server);
     led(&mut driver).await;
     assert!(server.stored.lock().unwrap().0["metadata"]["name"] == "orders-leader");
-    server.stored.lock().unwrap().0 = json!({});
+    {
+        let mut stored = server.stored.lock().unwrap();
+        // What is made after a list has a higher version than it.
+        *stored = (json!({}), stored.1.max(version));
+    }
     server.slices.lock().unwrap().clear();
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
     let listed = Change::Listed { version, restored: false };
@@ -119,4 +123,33 @@ async fn i10_how_a_former_leader_service_was_is_no_news() {
     driver.with(&key, |managed, cx, out| managed.service_seen(Some(&former), cx, out));
     hear(&mut driver).await;
     assert_eq!(server.tries.load(SeqCst), tries, "nothing is written to what is no more");
+}
+
+/// The leader Service is deleted while a write of it is on its way back: the answer is older than that.
+#[tokio::test(start_paused = true)]
+async fn i7_a_leader_service_that_is_gone_is_made_anew_although_an_older_answer_tells_of_it() {
+    let server = server(0);
+    let mut driver = driver(&server);
+    driver.lists[0].listed[2] = true;
+    for change in listed(vec![decode(source(&json!({})))]) {
+        driver.told(Feed::Services(0, change));
+    }
+    for change in listed(vec![pod(&json!({}))]) {
+        driver.told(Feed::Pods(0, change));
+    }
+    hear(&mut driver).await;
+    let label = json!({ "metadata": { "labels": { "life": "former" } } });
+    merge(&mut server.stored.lock().unwrap().0, &label);
+    let former = server.stored.lock().unwrap().0.clone();
+    assert_eq!(
+        former["metadata"]["annotations"]["zen-lead.io/current-leader"],
+        Value::Null,
+        "its write waits"
+    );
+    let deleted = with(former, &json!({ "metadata": { "resourceVersion": "9000" } }));
+    driver.told(Feed::Services(0, Change::Deleted(decode(deleted))));
+    server.patches.add_permits(9);
+    hear(&mut driver).await;
+    assert_eq!(server.stored.lock().unwrap().0["metadata"]["labels"]["life"], Value::Null, "made anew");
+    assert_eq!(server.told(), "orders-0");
 }
