@@ -83,10 +83,12 @@ impl Driver {
             }
             self.service_seen(&key, fact);
         }
-        // After a restore, whatever was known in whichever version.
-        let as_of = if restored { Version(u64::MAX) } else { list };
         for key in gone {
-            self.service_gone(&key, as_of);
+            // Whatever was known before, in whichever version.
+            if restored && let Some(space) = self.world.namespaces.get_mut(&key.namespace) {
+                space.services.remove(&key.name);
+            }
+            self.service_gone(&key, list);
         }
         self.lists[watch].listed[SERVICES] = true;
         self.listed(watch, restored);

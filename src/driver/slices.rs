@@ -77,10 +77,12 @@ impl Driver {
             }
             self.slice_seen(&key, &slice);
         }
-        // After a restore, whatever was known in whichever version.
-        let as_of = if restored { Version(u64::MAX) } else { list };
         for key in gone {
-            self.slice_gone(&key, as_of);
+            // Whatever was known before, in whichever version.
+            if restored && let Some(space) = self.world.namespaces.get_mut(&key.namespace) {
+                space.slices.remove(&key.name);
+            }
+            self.slice_gone(&key, list);
         }
         self.lists[watch].listed[SLICES] = true;
         self.listed(watch, restored);
