@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -22,11 +24,17 @@ struct Pair {
 
 impl Pair {
     async fn new(purpose: &str) -> Result<Self> {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_zen-lead")), purpose).await
+    }
+
+    /// Both of this program, which is perhaps of another version.
+    async fn of(program: &Path, purpose: &str) -> Result<Self> {
         let collector = Collector::start().await?;
         let endpoint = collector.endpoint();
         let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
-        let stage = Stage::replicated(purpose, &variables).await?;
-        let second = Controller::replica(&stage.ns, &stage.account, "second", &variables).await?;
+        let stage = Stage::replicated_by(program, purpose, &variables).await?;
+        let kubeconfig = stage.account.kubeconfig().await?;
+        let second = Controller::replica_of(program, &kubeconfig, &stage.ns, "second", &variables)?;
         second.until_ready().await?;
         second.until_scraped(|scrape| scrape.contains("zen_lead_acts_first 0")).await?;
         let (_, pods) = stage.led("orders", 3).await?;
@@ -228,10 +236,12 @@ async fn the_other_acts_when_the_one_with_the_lease_is_cut_off() -> Result<()> {
 }
 
 /// As the Deployment is updated: a new one is Ready before an old one is told to end, one after the other. The leader is
-/// lost again and again meanwhile.
+/// lost again and again meanwhile. With `ZEN_LEAD_UPDATE_FROM=<program>` the old ones are of that version.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_update_amid_failovers_leaves_no_gap_and_tells_all_of_it_once() -> Result<()> {
-    let Pair { mut stage, mut second, pods, collector, history } = Pair::new("r-update").await?;
+    let before = env::var_os("ZEN_LEAD_UPDATE_FROM").map(PathBuf::from);
+    let before = before.as_deref().unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_zen-lead")));
+    let Pair { mut stage, mut second, pods, collector, history } = Pair::of(before, "r-update").await?;
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint())];
     let third = Controller::replica(&stage.ns, &stage.account, "third", &variables).await?;
     third.until_ready().await?;

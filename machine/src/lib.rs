@@ -116,7 +116,11 @@
 //! The line can only end with the slice itself: deleted, or restored from a backup. After a deletion, the next
 //! term starts at the clock, because nobody may be left who knows all epochs. That alone takes a clock that is
 //! ahead of them; and not even that while the leader Service stands, which mirrors the last epoch: over a slice that
-//! shows none it is read first.
+//! shows none, or not the one before, it is read first.
+//!
+//! Whoever may edit the slice can take an epoch back. A replica that knows better, by what it has seen of the slice, of
+//! the leader Service or of the second family's slice, goes beyond that all the same. One that was blind meanwhile knows
+//! at most that the line was edited: its next term then starts at the clock, and the leader Service is read first.
 //!
 //! `tests/model` explores this exhaustively for a few replicas, pods and faults, without any Lease.
 

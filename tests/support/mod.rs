@@ -98,12 +98,18 @@ impl Stage {
 
     /// A stage for several replicas, of which the first is there: with a Lease, and the right to it.
     pub async fn replicated(purpose: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        Self::replicated_by(this_program(), purpose, variables).await
+    }
+
+    /// The same with a first one that is perhaps of another version.
+    pub async fn replicated_by(program: &Path, purpose: &str, variables: &[(&str, &str)]) -> Result<Self> {
         let lab = Lab::shared().await?;
         let audit = lab.control_plane.audit().from_now();
         let ns = lab.namespace(purpose).await?;
         let account = authorise(&ns).await?;
         give_lease(&ns).await?;
-        let controller = Controller::replica(&ns, &account, "first", variables).await?;
+        let kubeconfig = account.kubeconfig().await?;
+        let controller = Controller::replica_of(program, &kubeconfig, &ns, "first", variables)?;
         controller.until_ready().await?;
         controller.until_scraped(|scrape| scrape.contains("zen_lead_acts_first 1")).await?;
         Ok(Self { ns, account, controller, audit })
@@ -214,6 +220,10 @@ pub fn listed_rights() -> Result<BTreeSet<(String, String)>> {
     Ok(rights)
 }
 
+fn this_program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_zen-lead"))
+}
+
 /// The real `zen-lead run`, as a process.
 pub struct Controller {
     process: Option<Process>,
@@ -248,10 +258,21 @@ impl Controller {
         identity: &str,
         variables: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::replica_of(this_program(), kubeconfig, ns, identity, variables)
+    }
+
+    /// The same of this program, which is perhaps of another version.
+    pub fn replica_of(
+        program: &Path,
+        kubeconfig: &Path,
+        ns: &Namespace,
+        identity: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let variables = [&[("POD_NAMESPACE", ns.name())], variables].concat();
         let identity = format!("--identity={identity}");
         let line = ["run", "--log-level=info,zen_lead=debug", "--namespace", ns.name(), &*identity];
-        Self::spawn(kubeconfig, ns.name(), &variables, &line)
+        Self::spawn(program, kubeconfig, ns.name(), &variables, &line)
     }
 
     /// One with this kubeconfig and these arguments; not ready yet. `name` names its log.
@@ -267,7 +288,7 @@ impl Controller {
         arguments: &[&str],
     ) -> Result<Self> {
         let usual = ["run", "--log-level=info,zen_lead=debug", "--leader-elect=false"];
-        Self::spawn(kubeconfig, name, variables, &[&usual, arguments].concat())
+        Self::spawn(this_program(), kubeconfig, name, variables, &[&usual, arguments].concat())
     }
 
     /// One with just this command line, but for the kubeconfig and the addresses of its probes and metrics.
@@ -277,10 +298,11 @@ impl Controller {
         variables: &[(&str, &str)],
         command_line: &[&str],
     ) -> Result<Self> {
-        Self::spawn(kubeconfig, name, variables, command_line)
+        Self::spawn(this_program(), kubeconfig, name, variables, command_line)
     }
 
     fn spawn(
+        program: &Path,
         kubeconfig: &Path,
         name: &str,
         variables: &[(&str, &str)],
@@ -300,7 +322,6 @@ impl Controller {
             all.push("--debug-bind-address=0".into());
         }
         all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
         let process = Process::spawn_in(&environment, program, &all, &log)?;
         Ok(Self { process: Some(process), health, metrics, log })
     }
