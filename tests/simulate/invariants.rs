@@ -25,6 +25,9 @@ const OURS: &str = "system/zen-lead";
 /// Whoever has been fit for so long is eligible, whatever the settings.
 const ELIGIBLE_AFTER: Moment = 3_000;
 
+/// As long a removal may take: a look and what follows from it.
+const ON_ITS_WAY: Moment = 3_000;
+
 /// With everything in order, nobody unfit leads for longer while somebody is eligible: the longest delay that settings
 /// ask for, what a replica holds back, and a write that is repeated.
 const UNFIT_AT_MOST: Moment = 4_000;
@@ -222,10 +225,7 @@ impl Judge {
             let made = self.made.get(deleted["metadata"]["uid"].as_str().unwrap_or_default());
             let owner = deleted["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
             let opted_in = self.opted_in.get(owner);
-            // Under the name of another installation's Service, a slice of ours would feed that our pods: it has to go.
-            let service = store.get(Resource::Services, SHOP, name.trim_end_matches("-ipv6"));
-            let is_in_the_way =
-                *resource == Resource::Slices && service.is_some_and(|service| is_others(service));
+            let is_in_the_way = *resource == Resource::Slices && fed_others(commit, store);
             let is_alive =
                 !is_in_the_way && made.zip(opted_in).is_some_and(|(made, opted_in)| made > opted_in);
             self.check(!is_alive, "I4", || {
@@ -439,6 +439,19 @@ fn has_stray(store: &Store, name: &str) -> bool {
 fn term(authority: &str, slice: &Value) -> (String, Option<u64>, Option<String>) {
     let leader = slice["metadata"]["annotations"][LEADER_UID].as_str().map(str::to_owned);
     (authority.to_owned(), epoch_of(slice), leader)
+}
+
+/// Whether a slice that is deleted carried the name of another installation's Service, which it would feed our pods: it has
+/// to go. That Service is read before, and may go while the deletion is on its way.
+fn fed_others(deletion: &Commit, store: &Store) -> bool {
+    let leader_service = deletion.name.trim_end_matches("-ipv6");
+    let is_of_it =
+        |earlier: &Commit| earlier.resource == Resource::Services && earlier.name == leader_service;
+    let lately = store.log.iter().rev().take_while(|earlier| earlier.at + ON_ITS_WAY > deletion.at);
+    let mut before =
+        lately.filter(|earlier| is_of_it(earlier)).filter_map(|earlier| earlier.before.as_deref());
+    store.get(Resource::Services, SHOP, leader_service).is_some_and(|service| is_others(service))
+        || before.any(is_others)
 }
 
 /// Whether another installation claims it: that is left alone.
