@@ -19,6 +19,7 @@ mod live;
 mod log;
 mod look;
 mod manual;
+mod nodes;
 mod notes;
 mod output;
 mod pause;

@@ -22,8 +22,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use cleanup::CleanupArgs;
 pub use log::LogFormat;
 pub use operate::{
-    ClusterArgs, DoctorArgs, Format, HistoryArgs, LogArgs, Operate, PauseArgs, RecorderArgs, StatusArgs,
-    SwitchoverArgs, WhichArgs, WhyArgs,
+    ClusterArgs, ControllerArgs, DoctorArgs, Format, HistoryArgs, LogArgs, Operate, PauseArgs, RecorderArgs,
+    StatusArgs, SwitchoverArgs, WhichArgs, WhyArgs,
 };
 pub use plugin::PLUGIN;
 pub use replay::ReplayArgs;

@@ -69,15 +69,17 @@ pub(super) const PORT_FORWARD: &str = "pods/portforward";
 
 /// The rule to ask for, ready to be copied into a role.
 fn forbidden(request: &Request, user: &str) -> String {
-    let Request { verb, group, resource, namespace, .. } = request;
+    let Request { verb, group, resource, namespace, name } = request;
     let verbs = match &**resource {
         // Forwarding begins as a GET, and newer API servers want `create` as well: whoever lacks one lacks both.
         PORT_FORWARD => "get\", \"create",
         _ => verb,
     };
-    let role = match namespace {
-        Some(namespace) => format!("a Role in namespace {namespace}"),
-        None => "a ClusterRole (or name a namespace with -n)".to_owned(),
+    let role = match (namespace, name) {
+        (Some(namespace), _) => format!("a Role in namespace {namespace}"),
+        // What is read by its name is in no namespace.
+        (None, Some(_)) => "a ClusterRole".to_owned(),
+        (None, None) => "a ClusterRole (or name a namespace with -n)".to_owned(),
     };
     format!(
         "{user} may not {request}; ask for {role} with the rule \

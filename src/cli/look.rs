@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use machine::{Election, Event, Obstruction, Phase, Publication, Shown, Standing, Timestamp, Version};
 
+use super::nodes::Nodes;
 use super::survey::{Key, Survey};
 use crate::annotations::{self, INSTANCE, Settings};
 use crate::kinds::{ServiceLite, SliceLite, timestamp, version};
 use crate::names;
 use crate::notice::Told;
-use crate::rows::{Ground, PodRow, View};
+use crate::rows::{PodRow, View};
 use crate::service::{
     Claim, InvalidService, Place, Remembered, Source, claim_service, claim_slice, remembered,
 };
@@ -39,6 +40,8 @@ pub(super) struct Look {
     pub(super) obstruction: Option<Obstruction>,
     /// What its people were told, oldest first.
     pub(super) notices: Vec<Told>,
+    /// What is known of its pods' nodes.
+    pub(super) nodes: Nodes,
 }
 
 impl Look {
@@ -64,6 +67,7 @@ impl Look {
             election: None,
             obstruction: None,
             notices: survey.notices(key).to_vec(),
+            nodes: survey.facts.nodes.clone(),
         };
         let Ok(view) = look.view.clone() else { return look };
         let place = (namespace.clone(), look.leader_service.clone());
@@ -119,13 +123,16 @@ impl Look {
             switched: self.mirror.as_ref().and_then(|mirror| mirror.switched),
             horizon,
         };
-        // Nodes are for the controller to watch.
-        let unknown = Ground::default();
-        let members = members.map(|row| row.member(view, &unknown)).collect();
-        let begins = Event::Synced { members, standing };
+        let (mut on_ground, mut stranded) = (Vec::new(), Vec::new());
+        for row in members {
+            let ground = self.nodes.heeded(row);
+            stranded.extend(ground.is_lost.then(|| Event::NodeLost { pod: row.pod.clone() }));
+            on_ground.push(row.member(view, &ground));
+        }
+        let begins = Event::Synced { members: on_ground, standing };
         let blocked = self.obstruction.clone().map(|by| Event::Blocked { by });
         // Its orders are for a controller.
-        for event in pause.into_iter().chain(request).chain([begins]).chain(blocked) {
+        for event in stranded.into_iter().chain(pause).chain(request).chain([begins]).chain(blocked) {
             let _ = election.step(self.at, &event);
         }
         self.election = Some(election);

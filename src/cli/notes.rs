@@ -121,6 +121,6 @@ pub(super) fn bar_words(look: &Look, pod: &Pod, bar: Bar) -> String {
             format!("port {} missing", target.unwrap_or_default())
         }
         Bar::Refused => "the API server refused its endpoint".into(),
-        Bar::NodeLost => "its node is lost".into(),
+        Bar::NodeLost => "on a lost node".into(),
     }
 }

@@ -25,7 +25,7 @@ use crate::kinds::{PodLite, SliceLite};
 use crate::names::LABEL_SOURCE_SERVICE;
 
 /// The controller's pods, by the labels of `deploy/base` and of the chart.
-const PODS: &str = "app.kubernetes.io/name=zen-lead,app.kubernetes.io/component=controller";
+pub(super) const PODS: &str = "app.kubernetes.io/name=zen-lead,app.kubernetes.io/component=controller";
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -40,7 +40,7 @@ pub(super) async fn fetch(
     if let Some(address) = &args.debug_address {
         return address::fetch(address, key).await;
     }
-    let (namespace, port) = (&*args.controller_namespace, args.debug_port);
+    let (namespace, port) = (&*args.controller.controller_namespace, args.debug_port);
     let pods = cluster.list::<PodLite>(Some(namespace), ListParams::default().labels(PODS));
     let (pods, writer) = futures::join!(pods, writer(cluster, key));
     let pods = in_order(&pods?.items, writer.as_deref());

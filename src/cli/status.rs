@@ -10,7 +10,7 @@ use super::live;
 use super::look::Look;
 use super::output::{Output, Structure};
 use super::summary::Summary;
-use super::survey::{Facts, Survey, Wanted, no_namespace};
+use super::survey::{Facts, Missing, Survey, Wanted, no_namespace, warn};
 use super::table::Table;
 use crate::config::{Format, StatusArgs};
 
@@ -18,7 +18,7 @@ use crate::config::{Format, StatusArgs};
 pub(super) async fn run(args: &StatusArgs, out: &mut Output) -> Result<(), Error> {
     let cluster = Cluster::find(&args.cluster).await?;
     let shown = Shown::take(args, &cluster).await?;
-    shown.warn();
+    warn(&shown.missing);
     if args.watch {
         // Whatever is wrong has been said by now.
         return live::run(args, &cluster, out).await;
@@ -29,7 +29,7 @@ pub(super) async fn run(args: &StatusArgs, out: &mut Output) -> Result<(), Error
 /// What is to be shown.
 pub(super) struct Shown {
     summaries: Vec<Summary>,
-    missing: Vec<(&'static str, Error)>,
+    missing: Vec<Missing>,
 }
 
 /// Several of them, for other programs.
@@ -52,8 +52,14 @@ impl Shown {
             return Ok(Self { summaries, missing: survey.missing });
         };
         let wanted = Wanted::read(name, cluster.namespace.as_deref());
-        let survey = Survey::take(cluster, wanted.namespace.as_deref(), Some(&wanted.name)).await?;
+        let mut survey = Survey::take(cluster, wanted.namespace.as_deref(), Some(&wanted.name)).await?;
         let key = survey.find(cluster, &wanted).await?;
+        // The view that stays does not follow them.
+        if !args.watch {
+            let controller = &args.controller.controller_namespace;
+            let missing = survey.add_nodes(cluster, &key.0, controller).await?;
+            survey.missing.extend(missing);
+        }
         let summaries = survey.look(&key).iter().map(Summary::of).collect();
         Ok(Self { summaries, missing: survey.missing })
     }
@@ -74,13 +80,6 @@ impl Shown {
     /// What is the same as long as nothing but time has passed.
     pub(super) fn fingerprint(&self) -> String {
         serde_json::to_string(&self.summaries).unwrap_or_default()
-    }
-
-    /// Says what is missing, where it does not get in the way of what other programs read.
-    pub(super) fn warn(&self) {
-        for (what, error) in &self.missing {
-            eprintln!("warning: {what} shown: {error}");
-        }
     }
 
     /// Writes it in the form that is asked for.

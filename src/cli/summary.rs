@@ -185,7 +185,7 @@ fn leader(look: &Look) -> Option<Leader> {
     // What is published, where the pod itself cannot be read.
     let endpoint = look.slice.as_ref().and_then(|slice| slice.endpoints.first());
     let node = row.and_then(|row| row.node.as_deref().map(str::to_owned));
-    let zone = row.and_then(|row| row.zone().map(str::to_owned));
+    let zone = row.and_then(|row| look.nodes.zone(row).map(str::to_owned));
     let address = row.and_then(|row| row.address(family)).map(|address| address.to_string());
     Some(Leader {
         name: leader.name().to_owned(),

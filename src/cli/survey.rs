@@ -1,6 +1,6 @@
 //! What is in the cluster: the objects, read once, as of about one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use k8s_openapi::api::events::v1::Event;
@@ -10,6 +10,7 @@ use machine::{Timestamp, Version};
 use super::Error;
 use super::cluster::{Cluster, Listed};
 use super::look::Look;
+use super::nodes::Nodes;
 use crate::annotations;
 use crate::clock::Clock;
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
@@ -30,6 +31,7 @@ pub(super) struct Facts {
     pub(super) pods: BTreeMap<String, (Vec<PodRow>, Version)>,
     /// What Services were told, oldest first.
     pub(super) notices: BTreeMap<Key, Vec<Told>>,
+    pub(super) nodes: Nodes,
 }
 
 impl Facts {
@@ -44,13 +46,22 @@ impl Facts {
     }
 }
 
+/// What is not shown, and why: the caller may not read it.
+pub(super) type Missing = (&'static str, Error);
+
+/// Says it, where it does not get in the way of what other programs read.
+pub(super) fn warn<'a>(missing: impl IntoIterator<Item = &'a Missing>) {
+    for (what, error) in missing {
+        eprintln!("warning: {what} shown: {error}");
+    }
+}
+
 /// A cluster at one moment.
 pub(super) struct Survey {
     /// When.
     pub(super) at: Timestamp,
     pub(super) facts: Facts,
-    /// What is not shown, and why: the caller may not read it.
-    pub(super) missing: Vec<(&'static str, Error)>,
+    pub(super) missing: Vec<Missing>,
 }
 
 impl From<Facts> for Survey {
@@ -105,6 +116,24 @@ impl Survey {
         let services = cluster.list::<ServiceLite>(namespace, ListParams::default()).await?.items;
         let services = services.into_iter().map(|service| (key(&service), service)).collect();
         Ok(Self::from(Facts { services, ..Facts::default() }))
+    }
+
+    /// Reads the nodes of the pods that are known in a namespace, and whether the controller, which runs in another one,
+    /// goes by them. What is missing then is told.
+    pub(super) async fn add_nodes(
+        &mut self,
+        cluster: &Cluster,
+        namespace: &str,
+        controller: &str,
+    ) -> Result<Option<Missing>, Error> {
+        let rows = self.pods(namespace).map(|(rows, _)| &**rows).unwrap_or_default();
+        let names: BTreeSet<_> = rows.iter().filter_map(|row| row.node.clone()).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let (nodes, missing) = Nodes::read(cluster, names, controller).await?;
+        self.facts.nodes = nodes;
+        Ok(missing.map(|error| ("no cordoned or lost nodes are", error)))
     }
 
     fn add_pods(&mut self, space: &str, pods: Result<Listed<PodLite>, Error>) -> Result<(), Error> {

@@ -27,7 +27,9 @@ pub(super) async fn run(args: &SwitchoverArgs, out: &mut Output) -> Result<(), E
     let mut tries = 0;
     loop {
         tries += 1;
-        let look = look(&cluster, &args.name).await?;
+        // Who is named is chosen whatever the node.
+        let controller = args.to.is_none().then_some(&*args.controller.controller_namespace);
+        let look = look(&cluster, &args.name, controller).await?;
         let Some(to) = target(&look, args.to.as_deref())? else {
             let leader = look.leader().map(|(leader, _)| leader.name()).unwrap_or_default();
             writeln!(out, "{}: {leader} leads already", place(&look))?;

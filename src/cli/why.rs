@@ -9,10 +9,11 @@ use super::Error;
 use super::age::{age, span};
 use super::cluster::Cluster;
 use super::look::Look;
+use super::nodes::Trouble;
 use super::notes::bar_words;
 use super::output::{Output, Structure};
 use super::summary::Summary;
-use super::survey::{Survey, Wanted};
+use super::survey::{Survey, Wanted, warn};
 use super::table::Table;
 use crate::config::{Format, WhyArgs};
 use crate::rows::PodRow;
@@ -20,7 +21,7 @@ use crate::rows::PodRow;
 /// Explains it.
 pub(super) async fn run(args: &WhyArgs, out: &mut Output) -> Result<(), Error> {
     let cluster = Cluster::find(&args.cluster).await?;
-    let look = look(&cluster, &args.name).await?;
+    let look = look(&cluster, &args.name, Some(&args.controller.controller_namespace)).await?;
     let explanation = Explanation::of(&look);
     match args.output {
         Some(Format::Json) => out.structured(&explanation, Structure::Json),
@@ -38,11 +39,14 @@ pub(super) async fn run(args: &WhyArgs, out: &mut Output) -> Result<(), Error> {
     }
 }
 
-/// A closer look at the Service that is meant, its pods included.
-pub(super) async fn look(cluster: &Cluster, name: &str) -> Result<Look, Error> {
+/// A closer look at the Service that is meant, its pods included; also their nodes, if it is said where the controller runs.
+pub(super) async fn look(cluster: &Cluster, name: &str, controller: Option<&str>) -> Result<Look, Error> {
     let wanted = Wanted::read(name, cluster.namespace.as_deref());
-    let survey = Survey::take(cluster, wanted.namespace.as_deref(), Some(&wanted.name)).await?;
+    let mut survey = Survey::take(cluster, wanted.namespace.as_deref(), Some(&wanted.name)).await?;
     let key = survey.find(cluster, &wanted).await?;
+    if let Some(controller) = controller {
+        warn(&survey.add_nodes(cluster, &key.0, controller).await?);
+    }
     let look = survey.look(&key);
     match look.filter(|look| look.pods.is_some() || look.view.is_err()) {
         Some(look) => Ok(look),
@@ -59,6 +63,9 @@ pub(super) async fn look(cluster: &Cluster, name: &str) -> Result<Look, Error> {
 struct Explanation {
     #[serde(flatten)]
     summary: Summary,
+    /// Whether the controller goes by nodes, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watches_nodes: Option<bool>,
     /// By what the choice is made.
     rules: Vec<String>,
     /// The pods that the selector matches, best first.
@@ -80,6 +87,11 @@ struct Explained {
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
+    /// What is wrong with that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_is: Option<Trouble>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
     #[serde(skip)]
     age: String,
 }
@@ -128,7 +140,8 @@ impl Explanation {
                 pods.push(explained(look, row, None, Verdict::Cannot, reason));
             }
         }
-        Self { summary: Summary::of(look), rules: rules(look), pods }
+        let watches_nodes = look.nodes.are_watched;
+        Self { summary: Summary::of(look), watches_nodes, rules: rules(look), pods }
     }
 
     fn write(&self, wide: bool, out: &mut impl Write) -> io::Result<()> {
@@ -141,14 +154,14 @@ impl Explanation {
             return writeln!(out, "The selector matches no pod.");
         }
         let mut headings = vec!["RANK", "POD", "VERDICT", "REASON"];
-        headings.extend(wide.then_some(["PRIORITY", "AGE", "NODE"]).into_iter().flatten());
+        headings.extend(wide.then_some(["PRIORITY", "AGE", "NODE", "ZONE"]).into_iter().flatten());
         let mut table = Table::new(&headings);
         for pod in &self.pods {
             let rank = pod.rank.map(|rank| rank.to_string()).unwrap_or_default();
             let mut cells = vec![rank, pod.name.clone(), pod.verdict.as_str().into(), pod.reason.clone()];
             if wide {
-                let node = pod.node.clone().unwrap_or_default();
-                cells.extend([pod.priority.to_string(), pod.age.clone(), node]);
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                cells.extend([pod.priority.to_string(), pod.age.clone(), text(&pod.node), text(&pod.zone)]);
             }
             table.row(cells);
         }
@@ -161,6 +174,10 @@ fn row<'a>(look: &'a Look, pod: &Pod) -> Option<&'a PodRow> {
 }
 
 fn explained(look: &Look, row: &PodRow, rank: Option<usize>, verdict: Verdict, reason: String) -> Explained {
+    let reason = match look.nodes.words(row) {
+        Some(words) => format!("{reason}; {words}"),
+        None => reason,
+    };
     Explained {
         name: row.pod.name().to_owned(),
         uid: row.pod.uid().to_owned(),
@@ -170,6 +187,8 @@ fn explained(look: &Look, row: &PodRow, rank: Option<usize>, verdict: Verdict, r
         priority: row.priority,
         ready: row.ready,
         node: row.node.as_deref().map(str::to_owned),
+        node_is: look.nodes.trouble(row),
+        zone: look.nodes.zone(row).map(str::to_owned),
         age: age(look.at.since(row.created())),
     }
 }
@@ -227,7 +246,12 @@ fn stays(look: &Look, election: &Election, leader: &Pod) -> String {
 /// By what the choice is made, in the order of the rules.
 fn rules(look: &Look) -> Vec<String> {
     let policy = &look.settings.policy;
-    let mut order = vec!["higher priority"];
+    let preferred = &look.settings.preferred;
+    let mut order = Vec::new();
+    order.extend((look.nodes.are_watched == Some(true)).then_some("sound node"));
+    order.push("higher priority");
+    order.extend(preferred.node.is_some().then_some("preferred node"));
+    order.extend(preferred.zone.is_some().then_some("preferred zone"));
     order.extend(policy.prefer_new_revision.then_some("newest revision during a rollout"));
     order.push(match policy.strategy {
         Strategy::Oldest => "oldest pod",

@@ -14,12 +14,18 @@ Examples:
   zen-lead status
   zen-lead status orders --namespace shop
   zen-lead status --all-namespaces -o wide
-  zen-lead status --watch";
+  zen-lead status --watch
+
+Of one Service, it tells the successor as `zen-lead why` does; with --watch nodes are not looked at.";
 
 const WHY_HELP: &str = "\
 Examples:
   zen-lead why orders
-  zen-lead why orders --namespace shop -o json";
+  zen-lead why orders --namespace shop -o json
+
+It tells of members whose nodes are cordoned or lost if you may get nodes. A controller that runs with --watch-nodes chooses
+them last; whether it does is looked up in the arguments of its pods if you may list these, so that ranks are as it has
+them.";
 
 const SWITCHOVER_HELP: &str = "\
 Without --wait it exits with 0 once the request is placed.
@@ -176,6 +182,10 @@ pub struct StatusArgs {
     #[arg(long, short, value_name = "FORMAT")]
     pub output: Option<Format>,
 
+    /// Whose flag --watch-nodes is looked at.
+    #[command(flatten)]
+    pub controller: ControllerArgs,
+
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -190,6 +200,10 @@ pub struct WhyArgs {
     /// How to show it, instead of as a table
     #[arg(long, short, value_name = "FORMAT")]
     pub output: Option<Format>,
+
+    /// Whose flag --watch-nodes is looked at.
+    #[command(flatten)]
+    pub controller: ControllerArgs,
 
     /// Which cluster.
     #[command(flatten)]
@@ -217,6 +231,10 @@ pub struct SwitchoverArgs {
     /// Tell what would be asked for, and ask for nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Whose flag --watch-nodes is looked at.
+    #[command(flatten)]
+    pub controller: ControllerArgs,
 
     /// Which cluster.
     #[command(flatten)]
@@ -251,6 +269,20 @@ pub struct PauseArgs {
     pub span: Option<Duration>,
 }
 
+/// Where the controller is.
+#[derive(Debug, Clone, Args)]
+pub struct ControllerArgs {
+    /// Where the controller runs
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "zen-lead-system",
+        value_parser = namespace_name,
+        help_heading = "Controller"
+    )]
+    pub controller_namespace: String,
+}
+
 /// Where the controller's flight recorder is.
 #[derive(Debug, Clone, Args)]
 pub struct RecorderArgs {
@@ -263,15 +295,9 @@ pub struct RecorderArgs {
     )]
     pub debug_address: Option<String>,
 
-    /// Where the controller runs
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "zen-lead-system",
-        value_parser = namespace_name,
-        help_heading = "Flight recorder"
-    )]
-    pub controller_namespace: String,
+    /// In which pods it is.
+    #[command(flatten)]
+    pub controller: ControllerArgs,
 
     /// The port of the controller's --debug-bind-address
     #[arg(

@@ -30,7 +30,7 @@ impl Ground {
 static UNKNOWN: Ground = Ground { is_lost: false, zone: None, site: Site::Sound };
 
 /// What is known of all nodes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Grounds(BTreeMap<Arc<str>, Ground>);
 
 impl Grounds {

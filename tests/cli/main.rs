@@ -9,6 +9,7 @@ mod errors;
 mod history;
 mod manual;
 mod migrate;
+mod nodes;
 mod pause;
 mod plugin;
 mod program;

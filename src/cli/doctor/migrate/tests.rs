@@ -102,7 +102,7 @@ impl Case {
             services: services.map(|service| (key(&service), service)).collect(),
             slices: slices.map(|slice| (key(&slice), slice)).collect(),
             pods: BTreeMap::from([("shop".to_owned(), (pods.collect(), Version(200)))]),
-            notices: BTreeMap::new(),
+            ..Facts::default()
         }
     }
 
