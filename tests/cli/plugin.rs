@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lab::{Assets, Directory};
 
 use crate::program::{Done, finish, program};
@@ -37,6 +37,25 @@ async fn kubectl_runs_it_with_its_own_flags_and_exit_codes() -> Result<()> {
     assert_eq!(done.code, Some(0), "{done:?}");
     let unknown = kubectl(&["why", "ordres", &kubeconfig])?;
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    stage.end().await
+}
+
+/// By an address: there are no kubelets here, which could forward a port. `tests/cluster` has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_hands_a_log_through_and_replays_it() -> Result<()> {
+    let port = lab::free_port()?;
+    let address = format!("--debug-address=http://127.0.0.1:{port}");
+    let stage = Stage::with("logged", &[&format!("--debug-bind-address=127.0.0.1:{port}")]).await?;
+    let (_, pods) = stage.led("orders", 2).await?;
+    stage.until_announced("orders", &pods[0], "LeaderElected").await?;
+    let kubeconfig = stage.ns.kubeconfig_admin()?;
+    let log = kubectl(&["log", "orders", &address, &format!("--kubeconfig={}", kubeconfig.display())])?;
+    assert_eq!((log.code, &*log.complained), (Some(0), ""));
+    let file = kubeconfig.with_extension("jsonl");
+    std::fs::write(&file, &log.told)?;
+    let replayed = kubectl(&["replay", file.to_str().context("a path")?])?;
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    assert!(replayed.told.contains("orders-0"), "{replayed:?}");
     stage.end().await
 }
 

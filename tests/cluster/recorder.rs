@@ -1,13 +1,14 @@
 //! `zen-lead log` and `history`, which forward a port to the controller's pods through API server and kubelet.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use lab::cluster::Cluster;
-use lab::{Account, Directory, Namespace, within};
+use lab::{Account, Assets, Directory, Namespace, within};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use tokio::time::Instant;
@@ -67,6 +68,11 @@ pub(crate) async fn tells_of_the_failover(cluster: &Cluster, shop: &Namespace, l
     audit.until(within(30), is_told).await.context("the replica that wrote the term was asked")?;
     ensure!(audit.entries()?.iter().filter(is_forward).all(|entry| entry.name == writer), "and no other");
 
+    // As a plugin of the real kubectl, which hands the log through.
+    let log = who.run_by_kubectl(&["log", "web"])?;
+    assert_eq!((log.status.code(), &*complaint(&log)), (Some(0), ""));
+    replays(&log.stdout, leader)?;
+
     // From the recorder are the durations.
     let history = who.run(&["history", "web", "-o", "json"])?;
     assert_eq!((history.status.code(), &*complaint(&history)), (Some(0), ""));
@@ -112,6 +118,16 @@ impl Caller {
         let mut program = Command::new(env!("CARGO_BIN_EXE_zen-lead"));
         program.args(arguments).arg("--kubeconfig").arg(&self.kubeconfig);
         Ok(block_in_place(|| program.output())?)
+    }
+
+    /// The same as `kubectl zen-lead`.
+    fn run_by_kubectl(&self, arguments: &[&str]) -> Result<Output> {
+        let plugins = Directory::create()?;
+        symlink(env!("CARGO_BIN_EXE_zen-lead"), plugins.path().join("kubectl-zen_lead"))?;
+        let mut kubectl = Command::new(Assets::find_or_build()?.program("kubectl"));
+        kubectl.arg("zen-lead").args(arguments).env("PATH", plugins.path());
+        kubectl.arg("--kubeconfig").arg(&self.kubeconfig);
+        Ok(block_in_place(|| kubectl.output())?)
     }
 
     /// Runs it until the API server has learnt of the rights, which it does by a watch.
