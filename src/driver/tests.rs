@@ -635,7 +635,7 @@ async fn i8_a_slice_that_no_watch_shows_is_read_before_its_removal_is_tried_agai
     driver.told(Feed::Services(0, Change::Applied(decode(foreign))));
     hear(&mut driver).await;
     assert_eq!(server.deletions.load(SeqCst), 0, "it was decided on what has changed since");
-    advance(Duration::from_secs(60)).await;
+    advance(Duration::from_mins(1)).await;
     driver.ring();
     hear(&mut driver).await;
     assert_eq!(server.deletions.load(SeqCst), 1);
