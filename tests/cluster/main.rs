@@ -1,7 +1,8 @@
-//! The controller on a cluster with real nodes, deployed as it is shipped: what its clients are answered, and
-//! what people get of its flight recorder.
+//! The controller on a cluster with real nodes, installed by its chart: what its clients are answered, what people get
+//! of its flight recorder, and what is left when it is uninstalled.
 
 mod recorder;
+mod release;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -12,20 +13,12 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
-use lab::cluster::{Cluster, LINES, Network, Options, Proxy, archive, deploy_web, ready_pods, who_answers};
-use lab::{Directory, Namespace, Signal, apply_yaml, leader_of, until_object, within};
+use lab::cluster::{Cluster, LINES, Network, Options, Proxy, archive, deploy_web, who_answers};
+use lab::{Directory, Namespace, Signal, leader_of, until_object, within};
 use serde_json::json;
 use tokio::task;
 
-/// What `kubectl apply -k deploy` applies, in its order.
-const DEPLOY: [&str; 6] = [
-    include_str!("../../deploy/base/namespace.yaml"),
-    include_str!("../../deploy/base/serviceaccount.yaml"),
-    include_str!("../../deploy/clusterrole.yaml"),
-    include_str!("../../deploy/clusterrolebinding.yaml"),
-    include_str!("../../deploy/base/lease.yaml"),
-    include_str!("../../deploy/base/deployment.yaml"),
-];
+use crate::release::Release;
 
 /// The image that the Deployment names, as containerd calls it.
 const IMAGE: &str = "docker.io/library/zen-lead:0.1.0";
@@ -47,8 +40,8 @@ async fn clients_on_every_node_are_answered_by_the_leader_alone_and_by_the_next_
     let program = Path::new(env!("CARGO_BIN_EXE_zen-lead"));
     task::spawn_blocking(move || archive(program, &[], IMAGE, &image)).await??;
     let cluster = Cluster::start(options).await?;
-    deploy_controller(&cluster).await?;
     let shop = cluster.namespace("shop").await?;
+    let release = Release::install(&cluster, &shop).await?;
     let pods = deploy_web(&shop, "web", 3).await?;
     let opt_in = json!({ "metadata": { "annotations": { "zen-lead.io/enabled": "true" } } });
     shop.api::<Service>().patch("web", &PatchParams::default(), &Patch::Merge(opt_in)).await?;
@@ -72,18 +65,10 @@ async fn clients_on_every_node_are_answered_by_the_leader_alone_and_by_the_next_
     until_object(&shop.api(), &first, within(60), is_back).await?;
     only_answered_by(&clients, address, &second)?;
     drop(clients);
+    release.test(&shop).await?;
+    release.uninstall(&cluster, &shop).await?;
     task::spawn_blocking(move || drop(cluster)).await?;
     Ok(())
-}
-
-/// Returns when both replicas are Ready.
-async fn deploy_controller(cluster: &Cluster) -> Result<()> {
-    let admin = cluster.admin().await?;
-    for manifest in DEPLOY {
-        apply_yaml(&admin, manifest, None).await?;
-    }
-    let system = Namespace::of_cluster(admin, "zen-lead-system");
-    ready_pods(&system, "app.kubernetes.io/component=controller", 2).await.map(drop)
 }
 
 /// Waits until a pod leads whose name is as wanted; returns the name.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 
-const SYSTEM: &str = "zen-lead-system";
+pub(crate) const SYSTEM: &str = "zen-lead-system";
 
 /// What the rights are called that a caller needs, in the order in which they are missed.
 const RIGHTS: [(&str, &str); 3] =
