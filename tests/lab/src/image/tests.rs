@@ -170,4 +170,6 @@ fn the_containerfile_says_the_same() {
     for argument in binary::ARGUMENTS.iter().copied().chain(Arch::ALL.map(Arch::triple)) {
         assert!(text.contains(argument), "the Containerfile does not say {argument}");
     }
+    // A default would win over the platform that the builder is told.
+    assert!(text.contains("\nARG TARGETARCH\n"), "one architecture's program in the image of each");
 }
