@@ -210,9 +210,11 @@ impl Facts {
                 learned.sight = self.publish_failed(at, *id, outcome, step);
             }
             Event::ReadDone { id, published, horizon } => {
-                // A late one may be older than what made it superfluous; the watch shows whatever it showed.
-                if self.reading == Some(*id) {
-                    learned.sight = self.observe(at, published.as_ref(), *horizon, &Source::Read, step);
+                // A late one may be older than what made it superfluous, or newer: then no watch has to tell it once more.
+                let is_awaited = self.reading == Some(*id);
+                if is_awaited || published.is_some() {
+                    let source = if is_awaited { Source::Read } else { Source::Watch(None) };
+                    learned.sight = self.observe(at, published.as_ref(), *horizon, &source, step);
                 }
             }
             Event::ReadFailed { id } => self.read_failed(at, *id),

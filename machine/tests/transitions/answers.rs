@@ -77,6 +77,17 @@ fn exists_is_read_once_and_adopted_if_it_is_ours() {
     run.read(Some(slice("a", 9)), Facts::Newer).is("Elected a@9", &["mirror a@9"]).rests();
 }
 
+/// Whoever reads for the machine knows the newer version by now, and has nothing to tell when the watch shows it.
+#[test]
+fn a_read_that_the_watch_has_made_superfluous_counts_if_it_is_newer() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a").ready()], None).is("Reelecting a@+0 by first_election", &["create nobody@none"]);
+    run.publish_failed(Outcome::Exists).is("Reelecting a@+0 by first_election", &["read"]);
+    run.observed(slice("a", 9).empty().without_epoch(), Facts::Newer);
+    run.is("Reelecting a@+0 by first_election", &[]);
+    run.read(Some(slice("a", 9)), Facts::Newer).is("Elected a@9", &["mirror a@9"]);
+}
+
 #[test]
 fn exists_again_and_again_is_not_repeated_without_a_pause() {
     let mut run = Run::new(Policy::default());
