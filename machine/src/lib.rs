@@ -53,7 +53,7 @@
 //! | `ServiceGone` | - | - | L | L | L | likewise |
 //! | `Published` | - | - | E | look | L | acknowledges what was ordered |
 //! | `PublishFailed` | - | - | L R E D | L R | L R | tries again, as the outcome asks for; a refused pod is lost |
-//! | `ReadDone` | - | E D | L E | R E | L E | tells what is published, after a conflict or an unknown outcome |
+//! | `ReadDone` | - | E D | L E D | L R E D | L E D | tells what is published, after a conflict or an unknown outcome |
 //! | `ReadFailed` | - | - | - | - | - | reads again |
 //! | `Confirmed` | - | look | look | L R D | look | ends a doubt; a preferred member that is still there takes over |
 //! | `ConfirmFailed` | - | - | - | - | - | asks again |
