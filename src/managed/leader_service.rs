@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use machine::{Contest, Event, Mirror, OrderId, Version};
+use machine::{Contest, Event, Micros, Mirror, OrderId, Version};
 
 use super::pace::Pace;
 use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
@@ -12,6 +12,10 @@ use crate::failure::{Failure, Kind};
 use crate::kinds::{Kept, ServiceLite, version};
 use crate::notice::Notice;
 use crate::service::{self, Claim, claim_service};
+
+/// The API server lets go of a Service's addresses one by one after it. A creation between two of them is refused for the
+/// second and, which was seen for the next 0.3 s at least, keeps the first from being had again.
+const RELEASED_AFTER: Micros = Micros::from_millis(100);
 
 /// What is known of the leader Service, and what is being done about it.
 #[derive(Default)]
@@ -138,6 +142,9 @@ impl Managed {
                 self.service.observed = None;
                 self.service.former_ips =
                     gone.spec.cluster_ips.iter().filter_map(|address| address.parse().ok()).collect();
+                if !self.service.former_ips.is_empty() {
+                    self.service.pace.wait(cx.at.plus(RELEASED_AFTER), cx.at);
+                }
             }
             self.unobstruct_service(cx, out);
             return;

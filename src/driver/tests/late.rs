@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use machine::Version;
 use serde_json::{Value, json};
+use tokio::time::advance;
 
 use super::{Driver, Server, driver, hear, led, listed, server, source};
 use crate::apply::Reply;
@@ -150,6 +152,34 @@ async fn i7_a_leader_service_that_is_gone_is_made_anew_although_an_older_answer_
     driver.told(Feed::Services(0, Change::Deleted(decode(deleted))));
     server.patches.add_permits(9);
     hear(&mut driver).await;
+    advance(Duration::from_millis(100)).await;
+    driver.ring();
+    hear(&mut driver).await;
     assert_eq!(server.stored.lock().unwrap().0["metadata"]["labels"]["life"], Value::Null, "made anew");
     assert_eq!(server.told(), "orders-0");
+}
+
+/// The API server still holds its addresses, one of them perhaps a moment longer than the other.
+#[tokio::test(start_paused = true)]
+async fn a_leader_service_that_had_addresses_is_made_anew_with_them_after_a_moment() {
+    let server = server(9);
+    let mut driver = driver(&server);
+    led(&mut driver).await;
+    let over = json!({
+        "metadata": { "resourceVersion": "9000", "labels": { "life": "former" } },
+        "spec": { "clusterIPs": ["10.96.0.50"] },
+    });
+    merge(&mut server.stored.lock().unwrap().0, &over);
+    let former = server.stored.lock().unwrap().0.clone();
+    driver.told(Feed::Services(0, Change::Applied(decode(former.clone()))));
+    hear(&mut driver).await;
+    driver.told(Feed::Services(0, Change::Deleted(decode(former))));
+    hear(&mut driver).await;
+    let life = || server.stored.lock().unwrap().0["metadata"]["labels"]["life"].clone();
+    assert_eq!(life(), "former", "not at once");
+    advance(Duration::from_millis(100)).await;
+    driver.ring();
+    hear(&mut driver).await;
+    assert_eq!(life(), Value::Null);
+    assert_eq!(server.stored.lock().unwrap().0["spec"]["clusterIPs"], json!(["10.96.0.50"]));
 }
