@@ -11,7 +11,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use lab::{Change, Collector, Forwarder, Lab, Pod, Revision, Signal, Trace};
 use tokio::sync::watch;
 
-use crate::support::{Controller, SOON, Stage, leaders};
+use crate::support::{Controller, SOON, Stage, leaders, this_program};
 
 /// Two replicas, of which the first holds the Lease, a Service with three pods, and what both send.
 struct Pair {
@@ -24,7 +24,7 @@ struct Pair {
 
 impl Pair {
     async fn new(purpose: &str) -> Result<Self> {
-        Self::of(Path::new(env!("CARGO_BIN_EXE_zen-lead")), purpose).await
+        Self::of(this_program(), purpose).await
     }
 
     /// Both of this program, which is perhaps of another version.
@@ -240,7 +240,7 @@ async fn the_other_acts_when_the_one_with_the_lease_is_cut_off() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_update_amid_failovers_leaves_no_gap_and_tells_all_of_it_once() -> Result<()> {
     let before = env::var_os("ZEN_LEAD_UPDATE_FROM").map(PathBuf::from);
-    let before = before.as_deref().unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_zen-lead")));
+    let before = before.as_deref().unwrap_or_else(|| this_program());
     let Pair { mut stage, mut second, pods, collector, history } = Pair::of(before, "r-update").await?;
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint())];
     let third = Controller::replica(&stage.ns, &stage.account, "third", &variables).await?;

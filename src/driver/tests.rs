@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
@@ -74,7 +73,8 @@ impl Server {
         }
         let source = self.source.lock().unwrap().clone();
         if let Some(source) = source
-            && is_read(&head, "/services/orders")
+            && head.method == Method::GET
+            && head.uri.path().ends_with("/services/orders")
         {
             return Ok(Response::new(Full::from(serde_json::to_vec(&source)?)));
         }
@@ -88,9 +88,8 @@ impl Server {
             self.deletions.fetch_add(1, SeqCst);
             return Ok(Response::new(Full::from("{}")));
         }
-        if let Some(unseen) =
-            self.unseen.lock().unwrap().as_ref().filter(|_| is_read(&head, "/endpointslices/"))
-        {
+        let reads_slice = head.method == Method::GET && head.uri.path().contains("/endpointslices/");
+        if let Some(unseen) = self.unseen.lock().unwrap().as_ref().filter(|_| reads_slice) {
             return Ok(Response::new(Full::from(serde_json::to_vec(unseen)?)));
         }
         let sent = object.clone();
@@ -127,11 +126,6 @@ fn server(patches: usize) -> Arc<Server> {
     let (stored, patches) = (Mutex::new((json!({}), 1_000)), Semaphore::new(patches));
     let (slices, reasons, is_away, tries, deletions, unseen, source) = Default::default();
     Arc::new(Server { stored, patches, slices, reasons, is_away, tries, deletions, unseen, source })
-}
-
-fn is_read(head: &Parts, of: &str) -> bool {
-    head.method == Method::GET
-        && (head.uri.path().ends_with(of) || of.ends_with('/') && head.uri.path().contains(of))
 }
 
 fn refused(code: u16, reason: &str) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
@@ -530,7 +524,13 @@ fn source(over: &Value) -> Value {
 /// A replica whose Service `orders` is led.
 async fn led_alone() -> (Arc<Server>, Driver) {
     let server = server(9);
-    let mut driver = driver(&server);
+    let driver = led_by(&server).await;
+    (server, driver)
+}
+
+/// The same with this server.
+async fn led_by(server: &Arc<Server>) -> Driver {
+    let mut driver = driver(server);
     driver.lists[0].listed[2] = true;
     for change in listed(vec![decode(source(&json!({})))]) {
         driver.told(Feed::Services(0, change));
@@ -539,7 +539,7 @@ async fn led_alone() -> (Arc<Server>, Driver) {
         driver.told(Feed::Pods(0, change));
     }
     hear(&mut driver).await;
-    (server, driver)
+    driver
 }
 
 /// A Service was made anew, and another replica, which knows it already, has made its objects: the former one's removal

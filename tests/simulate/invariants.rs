@@ -445,11 +445,10 @@ fn term(authority: &str, slice: &Value) -> (String, Option<u64>, Option<String>)
 /// to go. That Service is read before, and may go while the deletion is on its way.
 fn fed_others(deletion: &Commit, store: &Store) -> bool {
     let leader_service = deletion.name.trim_end_matches("-ipv6");
-    let is_of_it =
-        |earlier: &Commit| earlier.resource == Resource::Services && earlier.name == leader_service;
     let lately = store.log.iter().rev().take_while(|earlier| earlier.at + ON_ITS_WAY > deletion.at);
-    let mut before =
-        lately.filter(|earlier| is_of_it(earlier)).filter_map(|earlier| earlier.before.as_deref());
+    let of_it =
+        lately.filter(|earlier| earlier.resource == Resource::Services && earlier.name == leader_service);
+    let mut before = of_it.filter_map(|earlier| earlier.before.as_deref());
     store.get(Resource::Services, SHOP, leader_service).is_some_and(|service| is_others(service))
         || before.any(is_others)
 }

@@ -220,7 +220,8 @@ pub fn listed_rights() -> Result<BTreeSet<(String, String)>> {
     Ok(rights)
 }
 
-fn this_program() -> &'static Path {
+/// The program under test.
+pub fn this_program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_zen-lead"))
 }
 

@@ -88,7 +88,7 @@ impl Epochs {
     }
 
     /// Likewise, because the slice does not say what it ought to.
-    pub(crate) fn is_edited(&mut self, at: Timestamp) {
+    pub(crate) fn edited(&mut self, at: Timestamp) {
         self.breaks(at);
         // Before the first term the slice has no epoch.
         self.is_behind |= self.known > Epoch(0);

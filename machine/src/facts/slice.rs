@@ -92,7 +92,7 @@ impl Facts {
         // Somebody took the slice back to a term that was another's: what we do not know of came in between.
         publication.epoch = publication.epoch.filter(|epoch| !standing.contradicts(*epoch, &publication));
         if publication.epoch != self.epochs.known() || publication.epoch.is_none() {
-            self.epochs.is_edited(at);
+            self.epochs.edited(at);
         }
         self.acked = term(&publication);
         self.handled.clone_from(&publication.handled);
@@ -264,7 +264,7 @@ impl Facts {
                 // Terms above it that we never saw may have been taken back with the one that we know.
                 let is_taken_back = publication.epoch < known;
                 if publication.epoch.is_none() || is_taken_back || self.contradicts(&publication) {
-                    self.epochs.is_edited(at);
+                    self.epochs.edited(at);
                 }
                 Sight::Edited { certain }
             }

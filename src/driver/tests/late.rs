@@ -9,7 +9,7 @@ use machine::Version;
 use serde_json::{Value, json};
 use tokio::time::advance;
 
-use super::{Driver, Server, driver, hear, led, listed, server, source};
+use super::{Driver, Server, driver, hear, led, led_by, server};
 use crate::apply::Reply;
 use crate::driver::Feed;
 use crate::kinds::fixtures::{decode, merge, pod, service, with};
@@ -131,15 +131,7 @@ async fn i10_how_a_former_leader_service_was_is_no_news() {
 #[tokio::test(start_paused = true)]
 async fn i7_a_leader_service_that_is_gone_is_made_anew_although_an_older_answer_tells_of_it() {
     let server = server(0);
-    let mut driver = driver(&server);
-    driver.lists[0].listed[2] = true;
-    for change in listed(vec![decode(source(&json!({})))]) {
-        driver.told(Feed::Services(0, change));
-    }
-    for change in listed(vec![pod(&json!({}))]) {
-        driver.told(Feed::Pods(0, change));
-    }
-    hear(&mut driver).await;
+    let mut driver = led_by(&server).await;
     let label = json!({ "metadata": { "labels": { "life": "former" } } });
     merge(&mut server.stored.lock().unwrap().0, &label);
     let former = server.stored.lock().unwrap().0.clone();
