@@ -4,8 +4,8 @@ use std::future::ready;
 
 use http::StatusCode;
 
-use crate::health::{Answer, Routes, text};
 use crate::record::Recorder;
+use crate::serve::{Answer, Routes, text};
 
 const ELECTIONS: &str = "/debug/elections/";
 

@@ -25,8 +25,9 @@ use tracing::warn;
 
 pub(crate) use self::board::Term;
 use self::board::{After, Board};
-use crate::health::{self, Answer, Health, Routes, text};
+use crate::health::Health;
 use crate::managed::Key;
+use crate::serve::{self, Answer, Routes, text};
 
 /// Clients that may wait at once. Each is a connection.
 const CONNECTIONS: usize = 8_192;
@@ -92,7 +93,7 @@ pub(crate) fn serve(listener: TcpListener, health: Health) -> io::Result<(Leader
             };
             tokio::select! {
                 () = tell => {}
-                () = health::serve(listener, routes(&board, &health), CONNECTIONS) => {}
+                () = serve::serve(listener, routes(&board, &health), CONNECTIONS) => {}
             }
         });
     })?;

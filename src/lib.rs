@@ -32,6 +32,7 @@ pub mod record;
 pub mod replay;
 pub mod rows;
 pub mod run;
+pub mod serve;
 pub mod service;
 pub mod slice;
 pub mod traces;

@@ -55,9 +55,10 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::config::MetricsDetail;
-use crate::health::{Answer, Health, Routes, text};
+use crate::health::Health;
 pub use crate::managed::Key;
 use crate::record::Recorder;
+use crate::serve::{Answer, Routes, text};
 
 pub use counts::Counter;
 use counts::Counts;

@@ -21,7 +21,7 @@ use crate::debug;
 use crate::dice::Dice;
 use crate::driver::{Driver, Feed, PODS, SERVICES, SLICES, Scope, Telemetry};
 use crate::halt::Halt;
-use crate::health::{self, BindError, Health, Routes};
+use crate::health::Health;
 use crate::kinds::{PodLite, ServiceLite, SliceLite};
 use crate::leaders::{self, Leaders};
 use crate::lease::Candidate;
@@ -30,6 +30,7 @@ use crate::metrics::{BuildInfo, Metrics};
 use crate::names::{CONTROLLER, LABEL_SLICE_MANAGED_BY};
 use crate::nodes;
 use crate::record::{Directory, DirectoryError, Files, Recorder};
+use crate::serve::{self, BindError, Routes};
 use crate::traces::{self, Exporter, Tracer};
 use crate::watch::{Change, Phase, WatchOptions, WatchStatus, follow};
 
@@ -88,10 +89,10 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()> + Send + 'sta
     }
     let trace_settings = traces::Settings::from_env(&args.identity())?;
     // Before anything else: whoever probes should learn why we are not ready.
-    let listener = health::bind(&args.health_probe_bind_address).await?;
-    let metrics_listener = health::bind(&args.metrics_bind_address).await?;
-    let debug_listener = health::bind(&args.debug_bind_address).await?;
-    let leader_listener = health::bind(&args.leader_bind_address).await?;
+    let listener = serve::bind(&args.health_probe_bind_address).await?;
+    let metrics_listener = serve::bind(&args.metrics_bind_address).await?;
+    let debug_listener = serve::bind(&args.debug_bind_address).await?;
+    let leader_listener = serve::bind(&args.leader_bind_address).await?;
     let options =
         client::ClientOptions { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let clients = client::connect(&options).await?;
@@ -321,7 +322,7 @@ fn serve(
 ) {
     if let Some(listener) = listener {
         tasks.spawn(async move {
-            health::serve(listener, routes, health::MAX_CONNECTIONS).await;
+            serve::serve(listener, routes, serve::MAX_CONNECTIONS).await;
             name
         });
     }
