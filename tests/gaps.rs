@@ -24,7 +24,7 @@ async fn planned_moves_fail_no_connection_and_nothing_ever_leads_two_ways() -> R
         Place::start(Setting { proxy: Proxy::Nftables, image, watch_nodes: false, headless: false }).await?;
     // Those that take a minute or more are for `cargo lab gaps`.
     for scenario in Scenario::all().iter().filter(|scenario| !scenario.is_long()) {
-        let round = Round::play(&place, *scenario).await.with_context(|| scenario.name())?;
+        let round = Round::play(&place, *scenario, 0).await.with_context(|| scenario.name())?;
         let figures = Figures::of(&round);
         eprintln!("{}: {figures:?}", scenario.name());
         holds(*scenario, &figures).with_context(|| format!("{}: {figures:?}", scenario.name()))?;

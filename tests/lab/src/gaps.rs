@@ -55,10 +55,10 @@ pub use targets::{Target, targets};
 pub struct Arguments {
     /// How often each scenario is played; they take turns, so that what the machine does else hits all alike
     #[arg(long, default_value_t = 50)]
-    pub rounds: usize,
+    pub rounds: u32,
     /// How often those are played that take a minute or more
     #[arg(long, default_value_t = 3)]
-    pub long_rounds: usize,
+    pub long_rounds: u32,
     /// Where to write the figures of every round
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -82,7 +82,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn rounds_of(&self, scenario: Scenario) -> usize {
+    fn rounds_of(&self, scenario: Scenario) -> u32 {
         match scenario {
             _ if !self.only.is_empty() && !self.only.contains(&scenario) => 0,
             _ if scenario.is_long() => self.long_rounds,
@@ -153,7 +153,7 @@ async fn play(arguments: &Arguments, place: &Place, played: &mut BTreeMap<Scenar
     for number in 0..arguments.rounds.max(arguments.long_rounds) {
         for scenario in Scenario::all().iter().filter(|one| number < arguments.rounds_of(**one)) {
             let rounds = arguments.rounds_of(*scenario);
-            let word = match Round::play(place, *scenario).await {
+            let word = match Round::play(place, *scenario, number).await {
                 Ok(round) => {
                     let figures = Figures::of(&round);
                     let ms =

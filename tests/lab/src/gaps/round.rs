@@ -18,6 +18,12 @@ const ASKING: usize = 100;
 /// what is still to be programmed is programmed.
 const CALM: Duration = Duration::from_millis(1_500);
 
+/// What a fault is put off by from one round to the next, of which the fraction of a second counts. kubelet looks for
+/// containers that have ended once a second, and a stage is set when it has told of one that is ready: without this, one
+/// scenario would always begin early in kubelet's second and another late. Steps of the golden ratio fill it evenly, over
+/// however many rounds.
+const PHASE_STEP: Duration = Duration::from_millis(618);
+
 /// How long a round may take from its fault on; a node's loss is noticed after 50 s, and its pods come back in a minute.
 const OVER_WITHIN: Duration = Duration::from_mins(4);
 
@@ -41,8 +47,8 @@ pub struct Round {
 }
 
 impl Round {
-    /// Plays one, and returns when everything that it needed to be set right is.
-    pub async fn play(place: &Place, scenario: Scenario) -> Result<Self> {
+    /// Plays one, the `number`th of its scenario, and returns when everything that it needed to be set right is.
+    pub async fn play(place: &Place, scenario: Scenario, number: u32) -> Result<Self> {
         let (stage, clients) = begin(place, scenario).await?;
         let hand = match stage.mover {
             Mover::Hand => {
@@ -51,6 +57,7 @@ impl Round {
             }
             Mover::Controller => None,
         };
+        time::sleep(Duration::from_nanos((PHASE_STEP * number).subsec_nanos().into())).await;
         let Done { at, told, undo } = faults::bring_about(scenario, place, &stage).await?;
         let over = clients.until_over(place, &stage, scenario).await;
         let attempts = task::spawn_blocking(move || clients.stop()).await??;
