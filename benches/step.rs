@@ -221,6 +221,7 @@ impl Run {
             handled: None,
             intact: true,
             ours: false,
+            anew: false,
         }
     }
 

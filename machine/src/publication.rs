@@ -44,6 +44,9 @@ pub struct Publication {
     /// The term was written by this replica.
     #[serde(default)]
     pub ours: bool,
+    /// It is another object than the slice known before, of whose end no watch has told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
 }
 
 /// What the machine wants the authority slice to say.
@@ -77,6 +80,6 @@ impl Wanted {
     #[must_use]
     pub fn acknowledged(self, version: Version) -> Publication {
         let Self { leader, epoch, shown, handled } = self;
-        Publication { version, leader, epoch, shown, handled, intact: true, ours: true }
+        Publication { version, leader, epoch, shown, handled, intact: true, ours: true, anew: false }
     }
 }

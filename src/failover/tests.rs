@@ -55,7 +55,7 @@ fn member(name: &str, version: u64, ready: bool) -> Member {
 fn publication(leader: &str, epoch: Epoch, version: u64) -> Publication {
     let shown = Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
     let (version, leader, handled) = (Version(version), Some(pod(leader)), None);
-    Publication { version, leader, epoch: Some(epoch), shown, handled, intact: true, ours: true }
+    Publication { version, leader, epoch: Some(epoch), shown, handled, intact: true, ours: true, anew: false }
 }
 
 impl Run {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use machine::{Event, OrderId, Version, Wanted};
+use machine::{Event, OrderId, Publication, Version, Wanted};
 
 use super::obstacle::ForeignSlice;
 use super::{Errand, Identity, Managed, Outcome, Surroundings};
@@ -187,6 +187,8 @@ impl Managed {
         }
         self.past = self.past.max(observed.publication.version);
         let is_newer = self.is_newer(&observed);
+        let is_other = |known: &Observed| known.extras.uid != observed.extras.uid;
+        let anew = is_newer && self.authority.as_ref().is_some_and(is_other);
         // Also of one that has to go: with it goes the record of its terms.
         if !matches!(claim, Claim::Foreign(_)) {
             self.count(observed.publication.epoch);
@@ -198,7 +200,7 @@ impl Managed {
                     self.authority = Some(observed);
                 }
                 let Some(known) = &self.authority else { return };
-                let published = Some(known.publication.clone());
+                let published = Some(Publication { anew, ..known.publication.clone() });
                 let horizon = cx.horizon;
                 if self.foreign.take().is_some() {
                     self.unblock(cx, out);

@@ -138,10 +138,11 @@ fn outcome(outcome: &Outcome) -> String {
 }
 
 fn published(publication: Option<&Publication>) -> String {
-    let Some(Publication { leader, epoch, shown, .. }) = publication else {
+    let Some(Publication { leader, epoch, shown, anew, .. }) = publication else {
         return "there is no slice".into();
     };
-    format!("{} is published{}", shows(leader.as_ref(), *shown), term(*epoch))
+    let made = if *anew { " in a slice made anew" } else { "" };
+    format!("{} is published{}{made}", shows(leader.as_ref(), *shown), term(*epoch))
 }
 
 fn shows(leader: Option<&Pod>, shown: Shown) -> String {

@@ -71,6 +71,7 @@ pub fn observe(
             handled: annotation(slice, SWITCHOVER_HANDLED).map(Arc::from),
             intact: recorded.in_full && is_intact(slice, place, family, &labels),
             ours: term_by == Some(identity),
+            anew: false,
             leader: recorded.leader,
         },
         extras: extras(slice, &labels),

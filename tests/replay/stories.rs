@@ -19,6 +19,7 @@ pub(crate) fn all() -> Vec<(&'static str, Story)> {
         ("loss-while-paused", paused()),
         ("answer-lost", answer_lost()),
         ("edited-by-hand", edited_by_hand()),
+        ("made-anew-unseen", made_anew_unseen()),
         ("opt-out-mid-failover", opted_out()),
         ("endpoint-refused", refused()),
         ("another-replica-was-first", another_replica()),
@@ -136,6 +137,15 @@ fn edited_by_hand() -> Story {
         slice.intact = false;
     });
     story.wait(500);
+    story
+}
+
+fn made_anew_unseen() -> Story {
+    let mut story = story(
+        "While this replica is cut off its slice is deleted and made anew, which its next list shows by the slice's UID alone: of the terms between nobody tells, so the next one begins at the clock.",
+    );
+    story.led([0, 1]).wait(60_000).overwritten(None, |slice| slice.anew = true);
+    story.wait(500).unready(0).wait(500);
     story
 }
 

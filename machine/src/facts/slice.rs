@@ -221,6 +221,9 @@ impl Facts {
             return Sight::Nothing;
         }
         self.clear_if_blocked();
+        if publication.anew {
+            self.vanished(at, source, step);
+        }
         let known = self.epochs.known();
         let publication = self.accept(publication, at);
         self.accepted_by_server(&publication);
@@ -281,7 +284,8 @@ impl Facts {
 
     /// Notes the epoch of a publication, unless it is one that nobody can have reached.
     fn accept(&mut self, publication: &Publication, at: Timestamp) -> Publication {
-        let mut publication = publication.clone();
+        // News is new once.
+        let mut publication = Publication { anew: false, ..publication.clone() };
         // One text for one pod: it is compared at every step.
         if let Some(leader) = &mut publication.leader
             && let Some(row) = self.row(leader)

@@ -138,7 +138,7 @@ impl Hash for World {
         let server = &self.server;
         let mut stored = |stored: &Option<Stored>| {
             if let Some(Stored { publication, term_by }) = stored {
-                let Publication { version, leader, epoch, shown, handled: _, intact: _, ours: _ } =
+                let Publication { version, leader, epoch, shown, handled: _, intact: _, ours: _, anew: _ } =
                     publication;
                 versions.push(version.0);
                 (leader, epoch, shown, author(*term_by)).hash(state);

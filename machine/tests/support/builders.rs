@@ -140,6 +140,7 @@ pub(crate) fn slice(leader: &str, epoch: u64) -> SliceBuilder {
         handled: None,
         intact: true,
         ours: false,
+        anew: false,
     })
 }
 
@@ -172,6 +173,11 @@ impl SliceBuilder {
 
     pub(crate) fn ours(mut self) -> Self {
         self.0.ours = true;
+        self
+    }
+
+    pub(crate) fn anew(mut self) -> Self {
+        self.0.anew = true;
         self
     }
 

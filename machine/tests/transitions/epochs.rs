@@ -155,6 +155,13 @@ fn i3_a_term_that_only_the_leader_service_tells_of_is_begun_beyond() {
 }
 
 #[test]
+fn i3_the_epoch_starts_at_the_clock_after_a_slice_whose_making_was_not_seen() {
+    let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
+    run.observed(slice("a", 7).anew(), Facts::Newer).is("Elected a@7", &["tell EndpointSliceDeleted"]);
+    run.gone("a").is("Reelecting b@+0 by gone", &["publish b@+0 .2"]);
+}
+
+#[test]
 fn i3_a_conflict_does_not_free_an_epoch_that_an_earlier_write_may_have_used() {
     let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready(), pod("c").ready()]);
     run.gone("a");

@@ -1,11 +1,14 @@
 //! I3: the epoch only grows, whatever tells of it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::advance;
 
 use super::super::Feed;
 use super::replicas::slice_of;
-use super::{driver, hear, led_alone, listed, readiness, server, source};
-use crate::kinds::fixtures::{decode, merge, pod};
+use super::{driver, hear, led, led_alone, listed, readiness, server, source};
+use crate::kinds::fixtures::{decode, merge, pod, with};
 use crate::watch::Change;
 
 fn epoch(object: &Value) -> u64 {
@@ -90,4 +93,27 @@ async fn i3_the_epoch_goes_on_when_a_former_services_objects_are_replaced() {
         let epoch = written["metadata"]["annotations"]["zen-lead.io/epoch"].as_str().unwrap();
         assert!(epoch.parse::<u64>().unwrap() > ahead.parse().unwrap(), "{epoch} after {ahead}");
     }
+}
+
+/// A replica that saw nothing for a while finds another slice than it knew, in the same term: it cannot know what came
+/// between, nor whether somebody took that back.
+#[tokio::test(start_paused = true)]
+async fn i3_the_epoch_starts_at_the_clock_after_a_slice_whose_making_was_not_seen() {
+    let server = server(9);
+    let mut driver = driver(&server);
+    led(&mut driver).await;
+    let known = server.slices.lock().unwrap().last().unwrap().1.clone();
+    advance(Duration::from_secs(100)).await;
+    let anew = with(known.clone(), &json!({ "metadata": { "uid": "anew", "resourceVersion": "2000" } }));
+    for change in listed(vec![decode(anew)]) {
+        driver.told(Feed::Slices(0, change));
+    }
+    hear(&mut driver).await;
+    driver.told(readiness("orders-0", "a0", "2001", "False"));
+    hear(&mut driver).await;
+    let slices = server.slices.lock().unwrap();
+    let (sent, moved) = slices.last().unwrap();
+    assert_eq!(sent["metadata"]["uid"], "anew", "nothing else is written: {sent}");
+    assert_eq!(moved["endpoints"][0]["targetRef"]["name"], "orders-1");
+    assert!(epoch(moved) >= epoch(&known) + 100, "{} after {}", epoch(moved), epoch(&known));
 }

@@ -24,7 +24,16 @@ fn words() -> Arc<str> {
 fn led() -> Publication {
     let shown = Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
     let (version, leader, handled) = (Version(5), Some(orders()), Some(words()));
-    Publication { version, leader, epoch: Some(Epoch(7)), shown, handled, intact: true, ours: true }
+    Publication {
+        version,
+        leader,
+        epoch: Some(Epoch(7)),
+        shown,
+        handled,
+        intact: true,
+        ours: true,
+        anew: false,
+    }
 }
 
 fn orders_member() -> Member {

@@ -41,8 +41,16 @@ impl Run {
     fn led() -> Self {
         let shown = Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
         let (version, leader, epoch) = (Version(5), Some(pod("a")), Some(Epoch(7)));
-        let published =
-            Publication { version, leader, epoch, shown, handled: None, intact: true, ours: true };
+        let published = Publication {
+            version,
+            leader,
+            epoch,
+            shown,
+            handled: None,
+            intact: true,
+            ours: true,
+            anew: false,
+        };
         let standing = Standing { published: Some(published), horizon: Version(10), ..Standing::default() };
         let mut election = Election::new(Policy::default());
         let _ = election

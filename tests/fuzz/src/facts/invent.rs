@@ -151,6 +151,7 @@ impl<'a> Inventor<'a> {
             handled: self.some(Self::text),
             intact: self.below(4) > 0,
             ours: self.is_so(),
+            anew: self.is_so(),
         }
     }
 
