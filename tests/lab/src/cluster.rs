@@ -25,6 +25,7 @@ mod door;
 mod files;
 mod hands;
 mod image;
+mod line;
 mod network;
 mod node;
 mod options;
@@ -62,6 +63,7 @@ use crate::within;
 
 pub use hands::{down, kubectl, up};
 pub use image::{WEB, archive};
+pub use line::{BadLine, Badness, Passed};
 pub use network::Network;
 pub use node::Node;
 pub use options::{Options, Proxy};

@@ -30,6 +30,9 @@ impl Address {
     }
 }
 
+/// A node's end of its cable.
+pub(crate) const LINK: &str = "eth0";
+
 /// A cable to the control plane's bridge, a route from there to the node's pods, and routes from the node to the pods of
 /// the other nodes by way of these.
 pub(crate) fn link(
@@ -41,12 +44,12 @@ pub(crate) fn link(
 ) -> Result<()> {
     let (name, ip, pods) = (address.name(), address.ip(), address.pods());
     control_plane.ip(&format!(
-        "link add {name} type veth peer name eth0 netns {first}\nlink set {name} master br0 up\n\
+        "link add {name} type veth peer name {LINK} netns {first}\nlink set {name} master br0 up\n\
          route add {pods} via {ip}\n"
     ))?;
     // Without a default route, a connection to a Service's address fails before the rules turn it.
     let mut commands = format!(
-        "link set lo up\naddr add {ip}/24 dev eth0\nlink set eth0 up\nroute add default via {GATEWAY}\n"
+        "link set lo up\naddr add {ip}/24 dev {LINK}\nlink set {LINK} up\nroute add default via {GATEWAY}\n"
     );
     for other in (1..=nodes).map(Address).filter(|other| *other != address) {
         writeln!(commands, "route add {} via {}", other.pods(), other.ip())?;

@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task;
 
-use super::address::{Address, link};
+use super::address::{Address, LINK, link};
 use super::cgroup::{Cgroup, JOIN};
+use super::line::{BadLine, Badness};
 use super::network::Network;
 use super::servers::until_there;
 use super::{Options, files};
@@ -173,6 +174,11 @@ impl Node {
     /// Pulls its cable: no packet leaves it or reaches it.
     pub fn cut(&self) -> Result<()> {
         self.control_plane.ip(&format!("link set {} down", self.name()))
+    }
+
+    /// Makes the line bad on which it and its pods reach everything else, until that is ended.
+    pub fn worsen_line(&self, badness: Badness) -> Result<BadLine> {
+        BadLine::begin(self.network.clone(), LINK, badness)
     }
 
     /// Undoes [`Node::freeze`] and [`Node::cut`].

@@ -16,13 +16,18 @@ use tokio::{task, time};
 
 use super::place::{Place, Stage, node_name, pods};
 use super::scenario::Scenario;
-use crate::cluster::{Network, ready_pods};
+use crate::cluster::{Badness, Network, Passed, ready_pods};
 use crate::packets::PacketDrop;
 use crate::slices::{until, until_object};
 use crate::within;
 
 /// How long the API server is down.
 const DOWN: Duration = Duration::from_mins(1);
+
+/// How long lines are bad in a round; three rounds are an hour.
+const BAD_FOR: Duration = Duration::from_mins(20);
+
+const BAD: Badness = Badness { jitter: Duration::from_millis(200), lost_of_thousand: 50 };
 
 /// The port of the API server's Service, as pods know it.
 const API_PORT: u16 = 443;
@@ -120,6 +125,7 @@ pub(super) async fn bring_about(scenario: Scenario, place: &Place, stage: &Stage
             }
             undo = Undo::BringBack(names);
         }
+        Scenario::BadLines => have_bad_lines(place).await?,
         Scenario::NodeCut => {
             node.cut()?;
             undo = Undo::BringBack(vec![stage.leader_node()]);
@@ -144,6 +150,18 @@ impl Undo {
         }
         Ok(())
     }
+}
+
+async fn have_bad_lines(place: &Place) -> Result<()> {
+    let lines = place.cluster.nodes().iter().map(|node| node.worsen_line(BAD));
+    let lines = lines.collect::<Result<Vec<_>>>()?;
+    time::sleep(BAD_FOR).await;
+    for line in lines {
+        let Passed { late, lost } = task::spawn_blocking(move || line.end()).await??;
+        eprintln!("lab: a bad line: {late} packets came late, {lost} were lost");
+        ensure!(lost > 0, "no packet was lost");
+    }
+    Ok(())
 }
 
 /// With what Kubernetes runs beside it: a controller manager whose Lease has run out ends, and is started again. That of the

@@ -45,6 +45,9 @@ pub enum Scenario {
     NodeCut,
     /// Two of the three nodes stop where they stand, the leader's among them
     TwoNodes,
+    /// For 20 minutes the lines of all nodes lose 5 % of the packets, and deliver the others up to 200 ms late: nobody is
+    /// to be replaced
+    BadLines,
 }
 
 impl Scenario {
@@ -72,13 +75,21 @@ impl Scenario {
     /// Whether a round takes a minute or more.
     #[must_use]
     pub const fn is_long(self) -> bool {
-        matches!(self, Self::ApiDown | Self::ApiDownHang | Self::NodeFrozen | Self::NodeCut | Self::TwoNodes)
+        matches!(
+            self,
+            Self::ApiDown
+                | Self::ApiDownHang
+                | Self::NodeFrozen
+                | Self::NodeCut
+                | Self::TwoNodes
+                | Self::BadLines
+        )
     }
 
     /// Whether another pod is to lead afterwards.
     #[must_use]
     pub const fn moves(self) -> bool {
-        !matches!(self, Self::EtcdRestart | Self::ProxyRestart | Self::ApiDown)
+        !matches!(self, Self::EtcdRestart | Self::ProxyRestart | Self::ApiDown | Self::BadLines)
     }
 
     /// Whether somebody wants it and the old leader serves on for a while: nobody has to notice.
@@ -105,6 +116,7 @@ impl Scenario {
             | Self::EtcdRestart
             | Self::ProxyRestart
             | Self::ApiDown
+            | Self::BadLines
             // What kube-proxy takes to come back to the API server has nothing to do with a PUT.
             | Self::ApiDownHang => None,
         }

@@ -76,6 +76,10 @@ pub fn targets(proxy: Proxy, watch_nodes: bool, summaries: &[Summary]) -> Vec<Ta
         let what = format!("{}: from the fault to the slice in ms, max", summary.scenario.name());
         targets.extend(moved.map(|moved| Target::new(what, moved.max, NODE_MS_MOST)));
     }
+    if let Some(bad_lines) = find(Scenario::BadLines).filter(|_| watch_nodes) {
+        let moves = count(bad_lines.total(|figures| figures.moves));
+        targets.push(Target::new("bad-lines: changes of leader", moves, 0.0));
+    }
     // These two tell of all rounds up to theirs.
     let known = |value: fn(&Figures) -> usize| {
         count(summaries.iter().flat_map(|one| &one.figures).map(value).max().unwrap_or(0))
@@ -141,6 +145,16 @@ mod tests {
         ];
         assert_eq!(missed(Proxy::Nftables, &mut played), ["node-cut"]);
         assert!(targets(Proxy::Nftables, false, &played).iter().all(|target| target.met));
+    }
+
+    #[test]
+    fn bad_lines_alone_are_to_replace_nobody() {
+        let played = |moves| {
+            let figures = Figures { moves, ..Figures::default() };
+            [Summary::of(Scenario::BadLines, vec![figures], Vec::new())]
+        };
+        assert!(missed(Proxy::Nftables, &mut played(0)).is_empty());
+        assert_eq!(missed(Proxy::Nftables, &mut played(1)), ["bad-lines"]);
     }
 
     #[test]
