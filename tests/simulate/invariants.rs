@@ -32,6 +32,10 @@ const ON_ITS_WAY: Moment = 3_000;
 /// ask for, what a replica holds back, and a write that is repeated.
 const UNFIT_AT_MOST: Moment = 4_000;
 
+/// A watch that failed is tried again after so long at most (`watch::LAST_RETRY`), each for itself: until then one may show
+/// what is newer than what another has shown.
+const LOOKS_AGAIN: Moment = 1_000;
+
 /// A pod and its address.
 type Reached = (String, String);
 
@@ -64,6 +68,8 @@ pub(crate) struct Judge {
     pub(crate) asks: Asks,
     /// Everything is in order from then on.
     pub(crate) calm: Moment,
+    /// When each Service last ceased to be paused, by its name.
+    resumed: BTreeMap<String, Moment>,
 }
 
 impl Judge {
@@ -295,10 +301,13 @@ impl Judge {
         let name = commit.name.trim_end_matches("-leader");
         let source = store.get(Resource::Services, SHOP, name);
         let chooses = source.is_some_and(|source| is_enabled(source) && !is_paused(source));
+        // The watch that tells of the loss may be back before the one that tells of the end of a pause.
+        let was_resumed_in_trouble = self.resumed.get(name).is_some_and(|resumed| *resumed <= self.calm);
+        let view_is_old_until = self.calm + if was_resumed_in_trouble { LOOKS_AGAIN } else { 0 };
         let is_right = was_empty
             || !is_empty(slice)
             || !chooses
-            || now() <= self.calm
+            || now() <= view_is_old_until
             || !self.is_anybody_eligible(store, name);
         self.check(is_right, "I6", || format!("{} was emptied in version {}", commit.name, commit.version));
     }
@@ -309,6 +318,10 @@ impl Judge {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         if commit.resource == Resource::Services && is_source(object) {
             self.notices.source(object);
+            let was_paused = commit.before.as_deref().is_some_and(is_paused);
+            if was_paused && !is_paused(object) {
+                self.resumed.insert(commit.name.clone(), now());
+            }
             if commit.after.as_deref().is_some_and(is_enabled) {
                 self.opted_in.entry(uid.clone()).or_insert(commit.version);
             } else {

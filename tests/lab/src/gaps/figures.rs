@@ -25,6 +25,8 @@ pub struct Figures {
     pub failed_datagrams: usize,
     /// The longest time between two requests for a connection, one after the other, that were answered.
     pub gap: Option<f64>,
+    /// From the fault to the first new connection that failed.
+    pub fails_after: Option<f64>,
     /// From the first new connection that failed to the last.
     pub failing: Option<f64>,
     /// From the fault to when the API server told of it.
@@ -105,6 +107,7 @@ impl Figures {
             failed_kept: failed(kept),
             failed_datagrams: failed(datagrams),
             gap: gap(connections, round.at),
+            fails_after: between(Some(round.at), failing.first().copied()),
             failing: between(failing.first().copied(), failing.last().copied()),
             detection: between(Some(round.at), told),
             controller: between(told, moved),
