@@ -68,8 +68,8 @@ pub(crate) struct Judge {
     pub(crate) asks: Asks,
     /// Everything is in order from then on.
     pub(crate) calm: Moment,
-    /// When each Service last ceased to be paused, by its name.
-    resumed: BTreeMap<String, Moment>,
+    /// Until when nobody need have heard that a Service is no longer paused, if that was in trouble, by its name.
+    resumed_unheard: BTreeMap<String, Moment>,
 }
 
 impl Judge {
@@ -302,12 +302,11 @@ impl Judge {
         let source = store.get(Resource::Services, SHOP, name);
         let chooses = source.is_some_and(|source| is_enabled(source) && !is_paused(source));
         // The watch that tells of the loss may be back before the one that tells of the end of a pause.
-        let was_resumed_in_trouble = self.resumed.get(name).is_some_and(|resumed| *resumed <= self.calm);
-        let view_is_old_until = self.calm + if was_resumed_in_trouble { LOOKS_AGAIN } else { 0 };
+        let unheard_until = self.resumed_unheard.get(name).copied().unwrap_or_default();
         let is_right = was_empty
             || !is_empty(slice)
             || !chooses
-            || now() <= view_is_old_until
+            || now() <= self.calm.max(unheard_until)
             || !self.is_anybody_eligible(store, name);
         self.check(is_right, "I6", || format!("{} was emptied in version {}", commit.name, commit.version));
     }
@@ -319,8 +318,8 @@ impl Judge {
         if commit.resource == Resource::Services && is_source(object) {
             self.notices.source(object);
             let was_paused = commit.before.as_deref().is_some_and(is_paused);
-            if was_paused && !is_paused(object) {
-                self.resumed.insert(commit.name.clone(), now());
+            if was_paused && !is_paused(object) && now() <= self.calm {
+                self.resumed_unheard.insert(commit.name.clone(), self.calm + LOOKS_AGAIN);
             }
             if commit.after.as_deref().is_some_and(is_enabled) {
                 self.opted_in.entry(uid.clone()).or_insert(commit.version);
