@@ -1,6 +1,6 @@
 use machine::{
     Cause, Departure, Effect, Election, Endpoint, Epoch, Event, Failback, Member, Micros, OrderId, Phase,
-    Pod, Policy, Publication, Reach, Shown, Site, Standing, Timestamp, Version,
+    Pod, Policy, Publication, Reach, Shown, Site, Standing, Timestamp, Version, Wanted,
 };
 use serde_json::json;
 
@@ -55,7 +55,7 @@ fn member(name: &str, version: u64, ready: bool) -> Member {
 fn publication(leader: &str, epoch: Epoch, version: u64) -> Publication {
     let shown = Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
     let (version, leader, handled) = (Version(version), Some(pod(leader)), None);
-    Publication { version, leader, epoch: Some(epoch), shown, handled, intact: true, ours: true, anew: false }
+    Wanted { leader, epoch: Some(epoch), shown, handled }.acknowledged(version)
 }
 
 impl Run {

@@ -226,16 +226,8 @@ impl Story {
         let version = self.next_version();
         let shown = members[0].reach.endpoint().map_or(Shown::Nobody, Shown::Ready);
         let leader = Some(members[0].pod.clone());
-        let published = Some(Publication {
-            version,
-            leader,
-            epoch,
-            shown,
-            handled: None,
-            intact: true,
-            ours: false,
-            anew: false,
-        });
+        let wanted = Wanted { leader, epoch, shown, handled: None };
+        let published = Some(Publication { ours: false, ..wanted.acknowledged(version) });
         self.slice.clone_from(&published);
         let standing =
             Standing { published, mirrored: epoch, horizon: Version(self.version), ..Standing::default() };

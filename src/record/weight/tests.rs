@@ -24,16 +24,7 @@ fn words() -> Arc<str> {
 fn led() -> Publication {
     let shown = Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
     let (version, leader, handled) = (Version(5), Some(orders()), Some(words()));
-    Publication {
-        version,
-        leader,
-        epoch: Some(Epoch(7)),
-        shown,
-        handled,
-        intact: true,
-        ours: true,
-        anew: false,
-    }
+    Wanted { leader, epoch: Some(Epoch(7)), shown, handled }.acknowledged(version)
 }
 
 fn orders_member() -> Member {

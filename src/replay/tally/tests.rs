@@ -1,8 +1,7 @@
 //! What counts as a switch, and to which cause an outage goes.
 
 use machine::{
-    Endpoint, Epoch, Member, Outcome, Policy, Publication, Reach, Shown, Site, Standing, Step, Version,
-    Wanted,
+    Endpoint, Epoch, Member, Outcome, Policy, Reach, Shown, Site, Standing, Step, Version, Wanted,
 };
 
 use super::*;
@@ -41,16 +40,7 @@ impl Run {
     fn led() -> Self {
         let shown = Shown::Ready(Endpoint { address: [10, 0, 0, 1].into(), content: 7 });
         let (version, leader, epoch) = (Version(5), Some(pod("a")), Some(Epoch(7)));
-        let published = Publication {
-            version,
-            leader,
-            epoch,
-            shown,
-            handled: None,
-            intact: true,
-            ours: true,
-            anew: false,
-        };
+        let published = Wanted { leader, epoch, shown, handled: None }.acknowledged(version);
         let standing = Standing { published: Some(published), horizon: Version(10), ..Standing::default() };
         let mut election = Election::new(Policy::default());
         let _ = election
