@@ -248,9 +248,13 @@ impl Managed {
 
     fn standing(&self, remembered: Option<Remembered>, horizon: Version) -> Standing {
         let Remembered { epoch, leader, switched, .. } = remembered.unwrap_or_default();
+        let published = self.authority.as_ref().map(|observed| observed.publication.clone());
+        // What the slice alone has told of does not confirm it.
+        let shown = published.as_ref().and_then(|publication| publication.epoch);
+        let is_told = self.beside.is_some() || self.highest_epoch > shown;
         Standing {
-            published: self.authority.as_ref().map(|observed| observed.publication.clone()),
-            mirrored: epoch.max(self.highest_epoch),
+            published,
+            mirrored: self.highest_epoch.filter(|_| is_told),
             mirrored_leader: leader.filter(|_| epoch >= self.highest_epoch).map(Arc::from),
             switched: switched.filter(|_| self.settings.policy.max_switches.is_some()),
             horizon,

@@ -207,7 +207,8 @@ impl Event {
 pub struct Standing {
     /// What it says; nothing if there is none.
     pub published: Option<Publication>,
-    /// The epoch that the leader Service mirrors.
+    /// The highest epoch that anything but the slice as it is now tells of, as the leader Service, which mirrors it. If
+    /// nothing does, nobody can tell whether somebody took the slice's back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirrored: Option<Epoch>,
     /// The UID of the pod that the leader Service says has it.

@@ -91,7 +91,9 @@ impl Facts {
         let mut publication = self.accept(publication, at);
         // Somebody took the slice back to a term that was another's: what we do not know of came in between.
         publication.epoch = publication.epoch.filter(|epoch| !standing.contradicts(*epoch, &publication));
-        if publication.epoch != self.epochs.known() || publication.epoch.is_none() {
+        // Somebody may have deleted the leader Service and taken back the slice.
+        let is_confirmed = standing.mirrored.is_some();
+        if publication.epoch != self.epochs.known() || publication.epoch.is_none() || !is_confirmed {
             self.epochs.edited(at);
         }
         self.acked = term(&publication);

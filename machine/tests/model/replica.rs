@@ -84,7 +84,8 @@ impl Replica {
         replica.feed(&Event::LeaseLost);
         let members: Vec<_> = server.members().cloned().collect();
         let published = server.slice.as_ref().map(|stored| stored.seen_by(n));
-        let standing = Standing { published, horizon: server.version(), ..Standing::default() };
+        let mirrored = published.as_ref().and_then(|publication| publication.epoch);
+        let standing = Standing { published, mirrored, horizon: server.version(), ..Standing::default() };
         replica.feed(&Event::Synced { members, standing });
         replica
     }

@@ -88,7 +88,9 @@ impl Run {
 
     pub(crate) fn standing(&mut self, published: Option<SliceBuilder>) -> Standing {
         let published = published.map(|slice| self.publication(slice));
-        Standing { published, horizon: Version(self.version), ..Standing::default() }
+        // As after an orderly life: the leader Service says what the slice does.
+        let mirrored = published.as_ref().and_then(|publication| publication.epoch);
+        Standing { published, mirrored, horizon: Version(self.version), ..Standing::default() }
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "reads better where it is called")]

@@ -71,6 +71,20 @@ fn i3_an_epoch_that_is_mirrored_for_another_pod_is_not_adopted() {
     }
 }
 
+/// Somebody may have deleted the leader Service and taken the slice back before this process began.
+#[test]
+fn i3_after_an_epoch_that_the_leader_service_does_not_confirm_the_next_term_starts_at_the_clock() {
+    for (mirrored, next) in [(Some(Epoch(40)), "b@41"), (None, "b@+60")] {
+        let mut run = Run::new(Policy::default());
+        let standing = Standing { mirrored, ..run.standing(Some(slice("a", 40))) };
+        let members = vec![pod("a").ready().version(1).0, pod("b").ready().version(1).0];
+        run.tell(Event::Synced { members, standing }).is("Elected a@40", &["mirror a@40"]);
+        run.wait(60_000)
+            .gone("a")
+            .is(&format!("Reelecting {next} by gone"), &[&format!("publish {next} .2")]);
+    }
+}
+
 /// Who mended the line may have begun later terms, which somebody took back before we looked.
 #[test]
 fn i3_after_an_edit_the_next_term_of_ours_starts_at_the_clock_although_another_replica_mended_it() {

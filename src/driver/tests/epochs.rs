@@ -117,3 +117,36 @@ async fn i3_the_epoch_starts_at_the_clock_after_a_slice_whose_making_was_not_see
     assert_eq!(moved["endpoints"][0]["targetRef"]["name"], "orders-1");
     assert!(epoch(moved) >= epoch(&known) + 100, "{} after {}", epoch(moved), epoch(&known));
 }
+
+/// The slice alone cannot show that somebody took it back while nobody looked.
+#[tokio::test(start_paused = true)]
+async fn i3_the_epoch_starts_at_the_clock_after_a_slice_that_nothing_confirms() {
+    for is_confirmed in [true, false] {
+        let server = server(9);
+        led(&mut driver(&server)).await;
+        let known = slice_of(&server, 1);
+        let leader_service = Some(server.stored.lock().unwrap().0.clone()).filter(|_| is_confirmed);
+        let mut driver = driver(&server);
+        for change in listed(vec![decode(known.clone())]) {
+            driver.told(Feed::Slices(0, change));
+        }
+        for change in listed(leader_service.map(decode).into_iter().collect()) {
+            driver.told(Feed::Services(0, change));
+        }
+        led(&mut driver).await;
+        advance(Duration::from_secs(100)).await;
+        driver.told(readiness("orders-0", "a0", "2001", "False"));
+        hear(&mut driver).await;
+        let slices = server.slices.lock().unwrap();
+        let (_, moved) = slices.last().unwrap();
+        assert_eq!(moved["endpoints"][0]["targetRef"]["name"], "orders-1");
+        assert_eq!(
+            epoch(moved) == epoch(&known) + 1,
+            is_confirmed,
+            "{} after {}",
+            epoch(moved),
+            epoch(&known)
+        );
+        assert!(is_confirmed || epoch(moved) >= epoch(&known) + 100);
+    }
+}
