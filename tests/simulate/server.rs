@@ -6,11 +6,21 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use zen_lead::annotations::{TERM_BY, TRIGGER_TIME};
 
 use crate::store::{Answer, Refusal, Resource, Store, Writer};
 
 /// Objects in a page of a list, whatever more is asked for: few, so that there are several.
 const PAGE: usize = 4;
+
+/// What an EndpointSlice says, whoever wrote it, and when, and in whichever version.
+fn said(slice: &Value) -> Value {
+    let mut annotations = slice["metadata"]["annotations"].clone();
+    for of_writer in [TERM_BY, TRIGGER_TIME] {
+        annotations[of_writer].take();
+    }
+    json!([slice["metadata"]["labels"], annotations, slice["endpoints"], slice["ports"]])
+}
 
 /// A request as the store understands it.
 #[derive(Clone, Debug)]
@@ -70,7 +80,7 @@ impl Ask {
     }
 
     /// Whether what it is to bring about is so already: the object that it deletes is gone, by its UID; or there is one
-    /// of the name that it creates, for a Service that there is.
+    /// of the name that it creates, for a Service that there is; or another replica has begun the term that it begins.
     pub(crate) fn is_moot(&self, store: &Store) -> bool {
         let namespace = self.namespace.as_deref().unwrap_or_default();
         let there = store.get(self.resource, namespace, self.object());
@@ -82,6 +92,7 @@ impl Ask {
                 let owner = &known["metadata"]["ownerReferences"][0]["uid"];
                 store.all(Resource::Services).any(|service| service["metadata"]["uid"] == *owner)
             }),
+            Method::PUT => there.is_some_and(|known| said(known) == said(&self.body)),
             _ => false,
         }
     }
