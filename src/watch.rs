@@ -20,42 +20,30 @@
 
 use std::{convert::Infallible, fmt::Debug, marker::PhantomData, pin::pin, time::Duration};
 
-use http::{Request, Response, StatusCode, header::RETRY_AFTER};
-use http_body_util::BodyExt;
-use kube::{
-    Api, Resource,
-    api::{ListParams, WatchParams},
-    client::Body,
-    core::Status,
-};
+use kube::{Api, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
-use crate::client::{Lane, explain};
 use crate::dice::Dice;
 
 mod decode;
 mod lines;
+mod server;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 pub(crate) use decode::status as status_of_answer;
 pub use status::{Phase, WatchState, WatchStatus};
 
 use decode::{Line, Named, Page};
 use lines::Lines;
-
-/// Longest wait before the first retry, doubled with every further failure. So short because a
-/// failover may be pending: a controller that waits a second to look again has lost a second.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-
-/// Longest wait between retries, also when the server asks for more: a few requests a second from
-/// a controller are nothing, even for a server that comes up.
-const LAST_RETRY: Duration = Duration::from_secs(1);
+use server::{Server, refusal};
+use trouble::{Backoff, Closed, LAST_RETRY, Trouble, TroubleLog};
 
 /// A stream that lived this long works: it ended for a new reason, and the back-off starts anew.
 const HEALTHY_AFTER: Duration = Duration::from_secs(1);
@@ -65,20 +53,6 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(1);
 /// A restore takes longer than this.
 const RELIST_AFTER: Duration = Duration::from_mins(1);
 
-/// A trouble that goes on is logged again after this time.
-const LOG_EVERY: Duration = Duration::from_secs(30);
-
-/// Longest wait for one page, which takes milliseconds. The server gives up after 60 s by itself.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Longest wait for the head of a watch's answer. The server waits up to 3 s for its cache to be
-/// as new as we ask, then refuses.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a watch lasts, in seconds, before the server ends it: the usual five minutes, spread so
-/// that not all watches of all replicas resume at once. kube's limit is 294.
-const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 270..=294;
-
 /// Lists in a row below the version already seen that prove a restore. See the module's text.
 const PROOF_LISTS: u32 = 3;
 
@@ -87,9 +61,6 @@ const PROOF_WAIT: Duration = Duration::from_millis(200);
 
 /// Continue tokens that expired in a row before the list is asked for in one piece.
 const EXPIRED_LISTS: u32 = 2;
-
-/// Watches on one connection: see [`Lane`]. Each has a page or a version check beside it at most.
-const WATCHES_PER_LANE: usize = 45;
 
 /// What a watch tells, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,36 +133,6 @@ pub async fn follow<K, T>(
     }
 }
 
-/// The receiver is gone; nobody wants to know.
-struct Closed;
-
-/// Why a list or a watch ended before its time.
-enum Trouble {
-    Closed,
-    /// 410: the server has forgotten the version or the page.
-    Expired,
-    /// The server's version is below what we have seen, or an object was lost sight of: only a list
-    /// can tell.
-    Doubt(String),
-    /// Anything else, for people, and the wait that the server asks for.
-    Failed {
-        reason: String,
-        retry_after: Option<Duration>,
-    },
-}
-
-impl From<Closed> for Trouble {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
-}
-
-impl Trouble {
-    fn failed(reason: String) -> Self {
-        Self::Failed { reason, retry_after: None }
-    }
-}
-
 struct Follower<K, T> {
     server: Server,
     options: WatchOptions,
@@ -221,11 +162,9 @@ where
         sink: mpsc::Sender<T>,
         status: WatchStatus,
     ) -> Self {
-        let requests = kube::core::Request::new(api.resource_url());
-        let server = Server { client: api.into_client(), requests, lane: Lane(source / WATCHES_PER_LANE) };
-        let backoff = Backoff::new(options.dice.clone());
         Self {
-            server,
+            server: Server::new(api, source),
+            backoff: Backoff::new(options.dice.clone()),
             options,
             source,
             sink,
@@ -233,7 +172,6 @@ where
             seen: 0,
             below: None,
             expired: 0,
-            backoff,
             log: TroubleLog::default(),
             kind: PhantomData,
         }
@@ -334,7 +272,7 @@ where
             let opened = Instant::now();
             let ended = self.watch(resumed).await;
             if opened.elapsed() >= HEALTHY_AFTER {
-                self.backoff.failures = 0;
+                self.backoff.reset();
             }
             match ended {
                 Err(Trouble::Closed) => return Err(Closed),
@@ -478,147 +416,5 @@ where
         self.log.trouble(self.status.name(), &reason);
         sleep(wait).await;
         Ok(())
-    }
-}
-
-/// The requests of one watch.
-#[derive(Clone)]
-struct Server {
-    client: kube::Client,
-    requests: kube::core::Request,
-    lane: Lane,
-}
-
-impl Server {
-    /// One page of a list, read into `buffer`.
-    async fn page<K: DeserializeOwned>(
-        &self,
-        params: &ListParams,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Page<K>, Trouble> {
-        let request = self.requests.list(params);
-        let answer = async {
-            let mut body = self.answer(request).await?.into_body();
-            buffer.clear();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| Trouble::failed(explain(&error)))?;
-                frame.data_ref().into_iter().for_each(|data| buffer.extend_from_slice(data));
-            }
-            decode::page(buffer)
-        };
-        let late = |_| Trouble::failed(format!("no answer to a list within {} s", PAGE_TIMEOUT.as_secs()));
-        timeout(PAGE_TIMEOUT, answer).await.map_err(late)?
-    }
-
-    async fn open(&self, options: &WatchOptions, version: u64) -> Result<Body, Trouble> {
-        let params = WatchParams {
-            label_selector: options.label_selector.clone(),
-            timeout: Some(options.dice.one_of(WATCH_SECONDS)),
-            bookmarks: true,
-            ..WatchParams::default()
-        };
-        let request = self.requests.watch(&params, &version.to_string());
-        let late = |_| Trouble::failed(format!("no answer to a watch within {} s", OPEN_TIMEOUT.as_secs()));
-        Ok(timeout(OPEN_TIMEOUT, self.answer(request)).await.map_err(late)??.into_body())
-    }
-
-    /// The server's version now, by a consistent list of one object; tries until it has it.
-    async fn version(&self) -> u64 {
-        let params = ListParams::default().limit(1);
-        loop {
-            match self.page::<serde::de::IgnoredAny>(&params, &mut Vec::new()).await {
-                Ok(page) => return page.version,
-                Err(_) => sleep(LAST_RETRY).await,
-            }
-        }
-    }
-
-    /// Sends a request; anything but success is a trouble.
-    async fn answer(
-        &self,
-        request: Result<Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<Response<Body>, Trouble> {
-        let request = request.map_err(|error| Trouble::failed(error.to_string()))?;
-        let mut request = request.map(Body::from);
-        request.extensions_mut().insert(self.lane);
-        let answer = self.client.send(request).await.map_err(|error| Trouble::failed(explain(&error)))?;
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
-        let (head, body) = answer.into_parts();
-        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let status = decode::status(&body, head.status);
-        Err(refusal(&status, retry_after.map(Duration::from_secs)))
-    }
-}
-
-/// What a refusal of the server means for a list or a watch.
-fn refusal(status: &Status, retry_after: Option<Duration>) -> Trouble {
-    if status.code == StatusCode::GONE.as_u16() {
-        return Trouble::Expired;
-    }
-    // There is a cause of this name too, but not from every server.
-    if status.message.contains("Too large resource version") {
-        return Trouble::Doubt(status.message.clone());
-    }
-    let reason = explain(&kube::Error::Api(Box::new(status.clone())));
-    Trouble::Failed { reason, retry_after }
-}
-
-/// Waits between tries: the first within [`FIRST_RETRY`], then twice as long each, [`LAST_RETRY`] at most.
-struct Backoff {
-    failures: u32,
-    dice: Dice,
-}
-
-impl Backoff {
-    const fn new(dice: Dice) -> Self {
-        Self { failures: 0, dice }
-    }
-
-    fn next(&mut self) -> Duration {
-        // 16 doublings are far beyond the maximum already.
-        let most = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
-        self.failures += 1;
-        // Between half and all of it: replicas that lost the same server do not come back as one.
-        most.mul_f64(0.5 + 0.5 * self.dice.share())
-    }
-}
-
-/// Says a trouble once, and again every [`LOG_EVERY`] while it lasts.
-#[derive(Default)]
-struct TroubleLog {
-    said: Option<(Instant, Instant)>,
-}
-
-impl TroubleLog {
-    fn trouble(&mut self, watch: &str, reason: &str) {
-        match &mut self.said {
-            None => {
-                self.said = Some((Instant::now(), Instant::now()));
-                tracing::error!(watch, reason, "the watch is down: trying again until it works");
-            }
-            Some((since, last)) if last.elapsed() >= LOG_EVERY => {
-                *last = Instant::now();
-                tracing::error!(
-                    watch,
-                    reason,
-                    seconds = since.elapsed().as_secs(),
-                    "the watch is still down"
-                );
-            }
-            Some(_) => tracing::debug!(watch, reason, "the watch is down"),
-        }
-    }
-
-    fn over(&mut self, watch: &str, live_since: Instant) {
-        if let Some((since, _)) = self.said.take() {
-            tracing::info!(
-                watch,
-                seconds = live_since.duration_since(since).as_secs_f32(),
-                "the watch is back"
-            );
-        }
     }
 }

@@ -8,16 +8,21 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
+use http::{Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::{StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use k8s_openapi::NamespaceResourceScope;
-use kube::core::ObjectMeta;
+use kube::{client::Body, core::ObjectMeta};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tower::{BoxError, service_fn};
 
+use super::server::{OPEN_TIMEOUT, PAGE_TIMEOUT, WATCH_SECONDS, WATCHES_PER_LANE};
+use super::trouble::FIRST_RETRY;
 use super::*;
+use crate::client::Lane;
 
 /// Far beyond every wait of a watch; on paused time it costs nothing.
 const LONG: Duration = Duration::from_secs(20);
