@@ -2,10 +2,11 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher as _};
+use std::num::NonZeroU8;
 
 use machine::{
-    Effect, Election, Event, Member, Micros, Mirror, Notice, OrderId, Outcome, Pod, Policy, Reason, Scope,
-    Shown, Wanted,
+    Effect, Election, Event, MaxSwitches, Member, Micros, Mirror, Notice, OrderId, Outcome, Pod, Policy,
+    Reason, Scope, Shown, Wanted,
 };
 
 use crate::support::{Facts, Run, START, pod, policy, secs, slice};
@@ -164,6 +165,32 @@ fn the_footprint_grows_with_members_graves_and_questions() {
     run.confirmed_absent();
     let buried = run.election.footprint() - one - 2 * row - asking;
     assert!((size_of::<Pod>()..200).contains(&buried), "{buried}");
+}
+
+/// The stranded are pods of the whole cluster, and changes are remembered only where they are limited.
+#[test]
+fn the_footprint_grows_with_the_stranded_and_with_changes() {
+    let mut run = run();
+    let before = run.election.footprint();
+    run.tell(Event::NodeLost { pod: pod("elsewhere").id() });
+    let stranded = run.election.footprint() - before;
+    assert!((size_of::<Pod>()..200).contains(&stranded), "{stranded}");
+    run.policy(policy(|policy| {
+        policy.max_switches = Some(MaxSwitches { count: NonZeroU8::MIN, window: secs(60) });
+    }));
+    let limited = run.election.footprint() - before - stranded;
+    assert!((size_of::<Pod>()..200).contains(&limited), "{limited}");
+}
+
+#[test]
+fn a_member_is_as_it_was_told_last() {
+    let mut run = run();
+    let is_ready = |run: &Run, name: &str| run.election.member(&pod(name).id()).map(|member| member.ready);
+    assert_eq!(is_ready(&run, "b"), Some(true));
+    run.unready(pod("b"));
+    assert_eq!(is_ready(&run, "b"), Some(false));
+    run.gone("b");
+    assert_eq!(is_ready(&run, "b"), None);
 }
 
 #[test]

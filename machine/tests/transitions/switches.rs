@@ -190,6 +190,16 @@ fn switches_are_counted_from_when_the_policy_limits_them() {
 }
 
 #[test]
+fn switches_are_counted_from_the_leader_whom_the_limit_found() {
+    let unlimited = policy(|policy| policy.failback = Failback::After(Micros::ZERO));
+    let mut run = Run::led(unlimited, [pod("a").ready(), pod("b").ready()]);
+    run.policy(limited(1));
+    follows(&mut run, "a", "b");
+    run.ready(pod("a")).is("Elected b@8", &[]);
+    assert_eq!(deferred(&run), Some(("a".to_owned(), 60_000)));
+}
+
+#[test]
 fn switches_are_remembered_in_words() {
     let mut run = led(1, [pod("a").ready(), pod("b").ready()]);
     follows(&mut run, "a", "b");
