@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::Value;
 
-use crate::invariants::{is_enabled, is_others};
 use crate::net::Link;
+use crate::objects::{is_enabled, is_others};
 use crate::server::Ask;
 use crate::store::{Resource, SHOP, Store};
 use crate::time::{Moment, now};

@@ -14,13 +14,15 @@ use serde_json::Value;
 use crate::asks::Asks;
 use crate::net::Link;
 use crate::notices::Notices;
+use crate::objects::{
+    INSTANCE, OURS, Reached, all_reached, fit_members, has_stray, is_enabled, is_fit, is_others,
+    is_ours_and_routed, is_paused, is_source, ready_endpoints,
+};
 use crate::server::Ask;
+use crate::settled::settled;
 use crate::store::{Commit, Resource, SHOP, Store, Writer};
-use crate::terms::{EPOCH, LEADER_UID, Terms, epoch_of};
+use crate::terms::{LEADER_UID, Terms, epoch_of};
 use crate::time::{Moment, now};
-
-const INSTANCE: &str = "zen-lead.io/instance";
-const OURS: &str = "system/zen-lead";
 
 /// Whoever has been fit for so long is eligible, whatever the settings.
 const ELIGIBLE_AFTER: Moment = 3_000;
@@ -35,9 +37,6 @@ const UNFIT_AT_MOST: Moment = 4_000;
 /// A watch that failed is tried again after so long at most (`watch::LAST_RETRY`), each for itself: until then one may show
 /// what is newer than what another has shown.
 const LOOKS_AGAIN: Moment = 1_000;
-
-/// A pod and its address.
-type Reached = (String, String);
 
 /// Looks at everything that is asked and committed.
 #[derive(Default)]
@@ -364,89 +363,6 @@ impl Judge {
     }
 }
 
-fn settled(store: &Store, name: &str, source: &Value) -> Result<(), String> {
-    let leader_name = format!("{name}-leader");
-    let service = store.get(Resource::Services, SHOP, &leader_name);
-    let slice = store.get(Resource::Slices, SHOP, &leader_name);
-    if slice.is_some_and(|slice| is_others(slice)) {
-        return Ok(());
-    }
-    if service.is_some_and(|service| is_others(service)) {
-        // Theirs to write, and nothing of ours may feed it.
-        let is_in_the_way = slice.is_some_and(|slice| is_ours_and_routed(store, name, slice));
-        let what = "a slice of ours stands under another installation's Service";
-        return if is_in_the_way { Err(what.into()) } else { Ok(()) };
-    }
-    if source["metadata"]["annotations"]["zen-lead.io/enabled"] != "true" {
-        return if service.is_none() && slice.is_none_or(|slice| !is_ours_and_routed(store, name, slice)) {
-            Ok(())
-        } else {
-            Err("its objects were not removed".into())
-        };
-    }
-    let (Some(service), Some(slice)) = (service, slice) else {
-        return Err("there is no slice or Service".into());
-    };
-    let (fit, ready) = (fit_members(store, name), ready_endpoints(slice));
-    // Nobody chooses then.
-    if is_paused(source) {
-        return Ok(());
-    }
-    if source["spec"]["ipFamilies"][1] == "IPv6" {
-        let second = store.get(Resource::Slices, SHOP, &format!("{leader_name}-ipv6"));
-        let second = second.map(|slice| ready_endpoints(slice)).unwrap_or_default();
-        let leaders =
-            |ready: &BTreeSet<Reached>| ready.iter().map(|(uid, _)| uid.clone()).collect::<Vec<_>>();
-        if leaders(&second) != leaders(&ready) {
-            return Err(format!("of the second family {second:?} is ready, {ready:?} of the first"));
-        }
-    }
-    if ready.len() != fit.len().min(1) || !ready.is_subset(&fit) {
-        return Err(format!("fit are {fit:?}, ready are {ready:?}"));
-    }
-    let (told, mirrored) = (&slice["metadata"]["annotations"], &service["metadata"]["annotations"]);
-    for annotation in [EPOCH, LEADER_UID] {
-        // An empty slice made anew has no term to tell of; the mirror remembers the last one.
-        let tells = annotation != EPOCH || !told[EPOCH].is_null();
-        if tells && told[annotation] != mirrored[annotation] {
-            return Err(format!(
-                "{annotation} is {}, mirrored as {}",
-                told[annotation], mirrored[annotation]
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn fit_members(store: &Store, name: &str) -> BTreeSet<Reached> {
-    let members = store.all(Resource::Pods).filter(|pod| pod["metadata"]["labels"]["app"] == name);
-    members.filter(|pod| is_fit(pod)).filter_map(|pod| reached(pod)).collect()
-}
-
-fn ready_endpoints(slice: &Value) -> BTreeSet<Reached> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let endpoints = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ready = endpoints.iter().filter(|endpoint| endpoint["conditions"]["ready"] == true);
-    ready.map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0]))).collect()
-}
-
-/// Whether a slice shows an address that is not that of the pod it names.
-fn has_stray(store: &Store, name: &str) -> bool {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all: BTreeSet<_> = store.all(Resource::Pods).flat_map(|pod| all_reached(pod)).collect();
-    let slices =
-        ["", "-ipv6"].map(|suffix| store.get(Resource::Slices, SHOP, &format!("{name}-leader{suffix}")));
-    let shown = slices
-        .into_iter()
-        .flatten()
-        .filter(|slice| is_ours_and_routed(store, name, slice))
-        .filter_map(|slice| slice["endpoints"].as_array())
-        .flatten();
-    shown
-        .map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0])))
-        .any(|shown| !all.contains(&shown))
-}
-
 /// What a slice of this authority's says of the term.
 fn term(authority: &str, slice: &Value) -> (String, Option<u64>, Option<String>) {
     let leader = slice["metadata"]["annotations"][LEADER_UID].as_str().map(str::to_owned);
@@ -463,56 +379,4 @@ fn fed_others(deletion: &Commit, store: &Store) -> bool {
     let mut before = of_it.filter_map(|earlier| earlier.before.as_deref());
     store.get(Resource::Services, SHOP, leader_service).is_some_and(|service| is_others(service))
         || before.any(is_others)
-}
-
-/// Whether another installation claims it: that is left alone.
-pub(crate) fn is_others(object: &Value) -> bool {
-    object["metadata"]["annotations"][INSTANCE].as_str().is_some_and(|instance| instance != OURS)
-}
-
-/// Whether a slice feeds the leader Service of this name, and is ours to write and to remove. Whoever takes its labels
-/// away takes it out of the routing, and disowns it: if nobody asks for it either, it goes with its owner.
-fn is_ours_and_routed(store: &Store, name: &str, slice: &Value) -> bool {
-    let is_routed = !slice["metadata"]["labels"]["kubernetes.io/service-name"].is_null();
-    is_routed && !is_others(slice) && !is_left_over(store, name, slice)
-}
-
-/// Whether a former source left it under what is another installation's leader Service by now: the garbage collector is
-/// coming for it, of which there is none here.
-fn is_left_over(store: &Store, name: &str, slice: &Value) -> bool {
-    let service = store.get(Resource::Services, SHOP, &format!("{name}-leader"));
-    let owner = &slice["metadata"]["ownerReferences"][0]["uid"];
-    let mut services = store.all(Resource::Services);
-    service.is_some_and(|service| is_others(service))
-        && !services.any(|service| service["metadata"]["uid"] == *owner)
-}
-
-pub(crate) fn is_enabled(source: &Value) -> bool {
-    source["metadata"]["annotations"]["zen-lead.io/enabled"] == "true"
-}
-
-fn is_paused(source: &Value) -> bool {
-    source["metadata"]["annotations"]["zen-lead.io/paused"] == "true"
-}
-
-fn is_source(service: &Value) -> bool {
-    service["metadata"]["name"].as_str().is_some_and(|name| !name.ends_with("-leader"))
-}
-
-/// Whether a pod may lead, as far as it is the pod's own doing.
-fn is_fit(pod: &Value) -> bool {
-    let is_excluded = pod["metadata"]["annotations"]["zen-lead.io/never-lead"] == "true";
-    let is_ready = pod["status"]["conditions"][0]["status"] == "True";
-    is_ready && !is_excluded && pod["metadata"]["deletionTimestamp"].is_null()
-}
-
-/// A pod by each of its addresses.
-fn all_reached(pod: &Value) -> Vec<Reached> {
-    let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-    let addresses = pod["status"]["podIPs"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
-    addresses.filter_map(|address| Some((uid.to_owned(), address["ip"].as_str()?.to_owned()))).collect()
-}
-
-fn reached(pod: &Value) -> Option<Reached> {
-    Some((pod["metadata"]["uid"].as_str()?.to_owned(), pod["status"]["podIP"].as_str()?.to_owned()))
 }
