@@ -120,7 +120,8 @@
 //!
 //! Whoever may edit the slice can take an epoch back. A replica that knows better, by what it has seen of the slice, of
 //! the leader Service or of the second family's slice, goes beyond that all the same. One that was blind meanwhile knows
-//! at most that the line was edited: its next term then starts at the clock, and the leader Service is read first.
+//! at most that the line was edited, or that neither of these two confirms it: its next term then starts at the clock, and
+//! the leader Service is read first.
 //!
 //! `tests/model` explores this exhaustively for a few replicas, pods and faults, without any Lease.
 
