@@ -6,7 +6,7 @@ use std::num::NonZeroU8;
 
 use machine::{
     Effect, Election, Event, MaxSwitches, Member, Micros, Mirror, Notice, OrderId, Outcome, Pod, Policy,
-    Reason, Scope, Shown, Wanted,
+    Reason, Scope, Shown, Timestamp, Wanted,
 };
 
 use crate::support::{Facts, Run, START, pod, policy, secs, slice};
@@ -180,6 +180,9 @@ fn the_footprint_grows_with_the_stranded_and_with_changes() {
     }));
     let limited = run.election.footprint() - before - stranded;
     assert!((size_of::<Pod>()..200).contains(&limited), "{limited}");
+    run.unready(pod("a")).published();
+    let changed = run.election.footprint() - before - stranded - limited;
+    assert!((size_of::<Timestamp>()..100).contains(&changed), "{changed}");
 }
 
 #[test]

@@ -71,6 +71,16 @@ fn i3_an_epoch_that_is_mirrored_for_another_pod_is_not_adopted() {
     }
 }
 
+/// Before the first term nobody can have taken an epoch away.
+#[test]
+fn i3_another_replicas_first_term_is_followed_by_the_next() {
+    let mut run = Run::new(Policy::default());
+    run.synced([pod("a").ready(), pod("b").ready()], Some(slice("a", 0).without_epoch().empty()));
+    run.publish_failed(Outcome::Conflict);
+    run.observed(slice("a", START.as_secs()), Facts::Newer).is("Elected a@+0", &["mirror a@+0"]);
+    run.wait(60_000).gone("a").is("Reelecting b@+1 by gone", &["publish b@+1 .2"]);
+}
+
 /// Somebody may have deleted the leader Service and taken the slice back before this process began.
 #[test]
 fn i3_after_an_epoch_that_the_leader_service_does_not_confirm_the_next_term_starts_at_the_clock() {
