@@ -15,8 +15,8 @@ use crate::asks::Asks;
 use crate::net::Link;
 use crate::notices::Notices;
 use crate::objects::{
-    INSTANCE, OURS, Reached, all_reached, fit_members, has_stray, is_enabled, is_fit, is_others,
-    is_ours_and_routed, is_paused, is_source, ready_endpoints,
+    Fares, INSTANCE, OURS, all_fare, all_reached, app, is_enabled, is_fit, is_others, is_paused, is_source,
+    ready_endpoints,
 };
 use crate::server::Ask;
 use crate::settled::settled;
@@ -45,8 +45,10 @@ pub(crate) struct Judge {
     /// Commits looked at.
     seen: usize,
     terms: BTreeMap<String, Terms>,
-    ever_fit: BTreeSet<Reached>,
-    ever_had: BTreeSet<Reached>,
+    /// The pods that have ever been fit, each by its UID and its addresses.
+    ever_fit: BTreeSet<(String, String)>,
+    /// Likewise, all that there have ever been.
+    ever_had: BTreeSet<(String, String)>,
     /// Since when each pod has been fit in the Service whose member it is, by its UID.
     fit_since: BTreeMap<String, Moment>,
     /// Since when each Service has had an unfit leader although somebody was eligible.
@@ -150,9 +152,8 @@ impl Judge {
         }
         let result = self.asks.look(store, links, ours);
         self.expect(result);
-        for service in store.all(Resource::Services).filter(|service| is_source(service)) {
-            let name = service["metadata"]["name"].as_str().unwrap_or_default();
-            if has_stray(store, name) && is_enabled(service) {
+        for Fares { name, has_stray, is_led_by_unfit } in all_fare(store) {
+            if has_stray {
                 let since = *self.stray_since.entry(name.to_owned()).or_insert_with(now);
                 let is_brief = now() <= since.max(self.calm) + UNFIT_AT_MOST;
                 self.check(is_brief, "I15", || {
@@ -161,7 +162,7 @@ impl Judge {
             } else {
                 self.stray_since.remove(name);
             }
-            if is_paused(service) || !self.is_unfit(store, name) {
+            if !is_led_by_unfit || !self.is_anybody_eligible(store, name) {
                 self.unfit_since.remove(name);
                 continue;
             }
@@ -173,26 +174,17 @@ impl Judge {
         }
     }
 
-    /// Whether the leader is unfit although somebody is eligible.
-    fn is_unfit(&self, store: &Store, name: &str) -> bool {
-        let Some(slice) = store.get(Resource::Slices, SHOP, &format!("{name}-leader")) else { return false };
-        is_ours_and_routed(store, name, slice)
-            && !ready_endpoints(slice).is_subset(&fit_members(store, name))
-            && self.is_anybody_eligible(store, name)
-    }
-
     /// Whether somebody has been fit for so long that every replica takes them for eligible.
     fn is_anybody_eligible(&self, store: &Store, name: &str) -> bool {
         let is_eligible =
             |uid: &str| self.fit_since.get(uid).is_some_and(|since| since + ELIGIBLE_AFTER <= now());
-        let mut members = store.all(Resource::Pods).filter(|pod| pod["metadata"]["labels"]["app"] == name);
+        let mut members = store.all(Resource::Pods).filter(|pod| app(pod) == Some(name));
         members.any(|pod| pod["metadata"]["uid"].as_str().is_some_and(is_eligible) && is_fit(pod))
     }
 
     fn pod(&mut self, commit: &Commit) {
         let object = commit.after.as_deref().or(commit.before.as_deref()).unwrap_or(&Value::Null);
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        let app = |pod: &Value| pod["metadata"]["labels"]["app"].clone();
         // Whoever joins a Service could not be chosen there before, however long it had been fit: what was ordered then
         // may still be on its way.
         if commit.before.as_deref().is_some_and(|before| app(before) != app(object)) {
@@ -204,7 +196,8 @@ impl Judge {
             self.fit_since.remove(&uid);
         }
         let Some(pod) = commit.after.as_deref() else { return };
-        for reached in all_reached(pod) {
+        for (uid, address) in all_reached(pod) {
+            let reached = (uid.to_owned(), address.to_owned());
             if is_fit(pod) {
                 self.ever_fit.insert(reached.clone());
             }

@@ -1,6 +1,6 @@
 //! What the objects of the store say, as far as the invariants ask for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
@@ -9,36 +9,63 @@ use crate::store::{Resource, SHOP, Store};
 pub(crate) const INSTANCE: &str = "zen-lead.io/instance";
 pub(crate) const OURS: &str = "system/zen-lead";
 
-/// A pod and its address.
-pub(crate) type Reached = (String, String);
+/// A pod's UID and one of its addresses.
+pub(crate) type Reached<'a> = (&'a str, &'a str);
 
-pub(crate) fn fit_members(store: &Store, name: &str) -> BTreeSet<Reached> {
-    let members = store.all(Resource::Pods).filter(|pod| pod["metadata"]["labels"]["app"] == name);
+/// How a source Service fares by what the store shows, whatever the time.
+pub(crate) struct Fares<'a> {
+    pub(crate) name: &'a str,
+    /// A slice of it shows an address that is not that of the pod it names.
+    pub(crate) has_stray: bool,
+    /// Who leads it is not fit, and it is not paused.
+    pub(crate) is_led_by_unfit: bool,
+}
+
+/// All of them, in one walk over the pods.
+pub(crate) fn all_fare(store: &Store) -> impl Iterator<Item = Fares<'_>> {
+    let pods = || store.all(Resource::Pods).map(|pod| &**pod);
+    let every: HashSet<Reached<'_>> = pods().flat_map(all_reached).collect();
+    let fit: HashSet<_> =
+        pods().filter(|pod| is_fit(pod)).filter_map(|pod| Some((app(pod)?, reached(pod)?))).collect();
+    store.all(Resource::Services).filter(|service| is_source(service)).map(move |service| {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default();
+        let slice = |suffix: &str| {
+            let slice = store.get(Resource::Slices, SHOP, &format!("{name}-leader{suffix}"))?;
+            is_ours_and_routed(store, name, slice).then_some(&**slice)
+        };
+        let mut endpoints = ["", "-ipv6"].into_iter().filter_map(slice).flat_map(endpoints);
+        let has_stray = is_enabled(service) && endpoints.any(|endpoint| !every.contains(&shown(endpoint)));
+        let ready = slice("").map(ready_endpoints).unwrap_or_default();
+        let is_led_by_unfit =
+            !is_paused(service) && !ready.into_iter().all(|ready| fit.contains(&(name, ready)));
+        Fares { name, has_stray, is_led_by_unfit }
+    })
+}
+
+pub(crate) fn fit_members<'a>(store: &'a Store, name: &str) -> BTreeSet<Reached<'a>> {
+    let members = store.all(Resource::Pods).filter(|pod| app(pod) == Some(name));
     members.filter(|pod| is_fit(pod)).filter_map(|pod| reached(pod)).collect()
 }
 
-pub(crate) fn ready_endpoints(slice: &Value) -> BTreeSet<Reached> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let endpoints = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ready = endpoints.iter().filter(|endpoint| endpoint["conditions"]["ready"] == true);
-    ready.map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0]))).collect()
+pub(crate) fn ready_endpoints(slice: &Value) -> BTreeSet<Reached<'_>> {
+    endpoints(slice).filter(|endpoint| endpoint["conditions"]["ready"] == true).map(shown).collect()
 }
 
-/// Whether a slice shows an address that is not that of the pod it names.
-pub(crate) fn has_stray(store: &Store, name: &str) -> bool {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all: BTreeSet<_> = store.all(Resource::Pods).flat_map(|pod| all_reached(pod)).collect();
-    let slices =
-        ["", "-ipv6"].map(|suffix| store.get(Resource::Slices, SHOP, &format!("{name}-leader{suffix}")));
-    let shown = slices
-        .into_iter()
-        .flatten()
-        .filter(|slice| is_ours_and_routed(store, name, slice))
-        .filter_map(|slice| slice["endpoints"].as_array())
-        .flatten();
-    shown
-        .map(|endpoint| (text(&endpoint["targetRef"]["uid"]), text(&endpoint["addresses"][0])))
-        .any(|shown| !all.contains(&shown))
+fn endpoints(slice: &Value) -> impl Iterator<Item = &Value> {
+    slice["endpoints"].as_array().into_iter().flatten()
+}
+
+/// Whom an endpoint shows.
+fn shown(endpoint: &Value) -> Reached<'_> {
+    (
+        endpoint["targetRef"]["uid"].as_str().unwrap_or_default(),
+        endpoint["addresses"][0].as_str().unwrap_or_default(),
+    )
+}
+
+/// The Service whose member a pod is.
+pub(crate) fn app(pod: &Value) -> Option<&str> {
+    pod["metadata"]["labels"]["app"].as_str()
 }
 
 /// Whether another installation claims it: that is left alone.
@@ -83,12 +110,12 @@ pub(crate) fn is_fit(pod: &Value) -> bool {
 }
 
 /// A pod by each of its addresses.
-pub(crate) fn all_reached(pod: &Value) -> Vec<Reached> {
+pub(crate) fn all_reached(pod: &Value) -> impl Iterator<Item = Reached<'_>> {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-    let addresses = pod["status"]["podIPs"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
-    addresses.filter_map(|address| Some((uid.to_owned(), address["ip"].as_str()?.to_owned()))).collect()
+    let addresses = pod["status"]["podIPs"].as_array().into_iter().flatten();
+    addresses.filter_map(move |address| Some((uid, address["ip"].as_str()?)))
 }
 
-pub(crate) fn reached(pod: &Value) -> Option<Reached> {
-    Some((pod["metadata"]["uid"].as_str()?.to_owned(), pod["status"]["podIP"].as_str()?.to_owned()))
+fn reached(pod: &Value) -> Option<Reached<'_>> {
+    Some((pod["metadata"]["uid"].as_str()?, pod["status"]["podIP"].as_str()?))
 }

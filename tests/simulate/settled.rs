@@ -1,12 +1,8 @@
 //! I7: how it must all end.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
-use crate::objects::{
-    Reached, fit_members, is_enabled, is_others, is_ours_and_routed, is_paused, ready_endpoints,
-};
+use crate::objects::{fit_members, is_enabled, is_others, is_ours_and_routed, is_paused, ready_endpoints};
 use crate::store::{Resource, SHOP, Store};
 use crate::terms::{EPOCH, LEADER_UID};
 
@@ -42,9 +38,7 @@ pub(crate) fn settled(store: &Store, name: &str, source: &Value) -> Result<(), S
     if source["spec"]["ipFamilies"][1] == "IPv6" {
         let second = store.get(Resource::Slices, SHOP, &format!("{leader_name}-ipv6"));
         let second = second.map(|slice| ready_endpoints(slice)).unwrap_or_default();
-        let leaders =
-            |ready: &BTreeSet<Reached>| ready.iter().map(|(uid, _)| uid.clone()).collect::<Vec<_>>();
-        if leaders(&second) != leaders(&ready) {
+        if !second.iter().map(|(uid, _)| uid).eq(ready.iter().map(|(uid, _)| uid)) {
             return Err(format!("of the second family {second:?} is ready, {ready:?} of the first"));
         }
     }
