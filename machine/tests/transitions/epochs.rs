@@ -182,6 +182,7 @@ fn i3_a_term_that_only_the_leader_service_tells_of_is_begun_beyond() {
 fn i3_the_epoch_starts_at_the_clock_after_a_slice_whose_making_was_not_seen() {
     let mut run = Run::led(Policy::default(), [pod("a").ready(), pod("b").ready()]);
     run.observed(slice("a", 7).anew(), Facts::Newer).is("Elected a@7", &["tell EndpointSliceDeleted"]);
+    assert!(run.election.published().is_some_and(|known| !known.anew), "it is news once");
     run.gone("a").is("Reelecting b@+0 by gone", &["publish b@+0 .2"]);
 }
 
