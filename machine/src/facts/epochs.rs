@@ -39,7 +39,8 @@ impl Epochs {
     }
 
     /// What an empty slice records: the last term, unless terms may have been lost. Without an epoch it tells
-    /// whoever reads it after us to begin at the clock, too.
+    /// whoever reads it after us to begin at the clock, too. Nor has a slice that is made anew one: its creation may arrive
+    /// after later terms have come and gone.
     pub(crate) fn kept(&self) -> Option<Epoch> {
         self.known().filter(|_| self.broken.is_none())
     }
