@@ -53,7 +53,7 @@ async fn waits(ns: &Namespace, obstacle: &Obstacle) -> Result<Controller> {
 async fn until_tried_again(controller: &Controller) -> Result<()> {
     let deadline = Instant::now() + SOON;
     let mut often = tokio::time::interval(Duration::from_millis(20));
-    while controller.log()?.matches("DEBUG zen_lead::watch: the watch is down").count() < 9 {
+    while controller.log()?.matches("DEBUG zen_lead::watch::trouble: the watch is down").count() < 9 {
         anyhow::ensure!(Instant::now() < deadline, "it does not try again: {}", controller.log()?);
         often.tick().await;
     }
