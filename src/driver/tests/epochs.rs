@@ -122,18 +122,23 @@ async fn i3_the_epoch_starts_at_the_clock_after_a_slice_whose_making_was_not_see
 #[tokio::test(start_paused = true)]
 async fn i3_the_epoch_starts_at_the_clock_after_a_slice_that_nothing_confirms() {
     for is_confirmed in [true, false] {
-        let server = server(9);
-        led(&mut driver(&server)).await;
+        let (server, former) = led_alone().await;
+        drop(former);
         let known = slice_of(&server, 1);
         let leader_service = Some(server.stored.lock().unwrap().0.clone()).filter(|_| is_confirmed);
         let mut driver = driver(&server);
         for change in listed(vec![decode(known.clone())]) {
             driver.told(Feed::Slices(0, change));
         }
-        for change in listed(leader_service.map(decode).into_iter().collect()) {
+        let services = leader_service.into_iter().chain([source(&json!({}))]).map(decode);
+        for change in listed(services.collect()) {
             driver.told(Feed::Services(0, change));
         }
-        led(&mut driver).await;
+        let successor = pod(&json!({ "metadata": { "name": "orders-1", "uid": "a1" } }));
+        for change in listed(vec![pod(&json!({})), successor]) {
+            driver.told(Feed::Pods(0, change));
+        }
+        hear(&mut driver).await;
         advance(Duration::from_secs(100)).await;
         driver.told(readiness("orders-0", "a0", "2001", "False"));
         hear(&mut driver).await;
