@@ -22,6 +22,10 @@ use super::tally::{Cost, Tallies, Tally};
 use super::words::span;
 use crate::record::{Entry, ReadError, Reader, Record};
 
+/// No election goes so many steps without a fact. One of a log that somebody made up may, where no write can succeed and the
+/// next fact is said to come in a hundred thousand years.
+const UNTOLD_MOST: usize = 10_000;
+
 /// What follows from the last record within this time still counts.
 const SETTLING: Micros = Micros::from_secs(1);
 
@@ -271,7 +275,7 @@ impl Course {
 
     /// Lets time pass: what was ordered is answered, and alarms ring.
     fn until(&mut self, at: Timestamp) {
-        loop {
+        for _ in 0..UNTOLD_MOST {
             let call = self.calls.front().map(|(when, _)| *when).filter(|when| *when <= at);
             let alarm = self.election.deadline().filter(|when| *when <= at);
             match (call, alarm) {
