@@ -82,7 +82,7 @@ pub(crate) fn is_ours_and_routed(store: &Store, name: &str, slice: &Value) -> bo
 
 /// Whether a former source left it under what is another installation's leader Service by now: the garbage collector is
 /// coming for it, of which there is none here.
-pub(crate) fn is_left_over(store: &Store, name: &str, slice: &Value) -> bool {
+fn is_left_over(store: &Store, name: &str, slice: &Value) -> bool {
     let service = store.get(Resource::Services, SHOP, &format!("{name}-leader"));
     let owner = &slice["metadata"]["ownerReferences"][0]["uid"];
     let mut services = store.all(Resource::Services);
