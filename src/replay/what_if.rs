@@ -97,6 +97,13 @@ impl<'a> WhatIf<'a> {
                 let terms = course.terms_of_others;
                 writeln!(out, "  terms of other replicas, left out: {terms}; this one decides for all")?;
             }
+            if course.cut_short > 0 {
+                let times = course.cut_short;
+                writeln!(
+                    out,
+                    "  cut short, times: {times}; after {UNTOLD_MOST} steps without a fact the next one is told"
+                )?;
+            }
         }
         Ok(())
     }
@@ -126,6 +133,8 @@ struct Course {
     newest_term: Option<Epoch>,
     /// The terms that other replicas have begun.
     terms_of_others: u64,
+    /// How often what would go on was not waited for: see [`UNTOLD_MOST`].
+    cut_short: u64,
 }
 
 impl Default for Course {
@@ -141,6 +150,7 @@ impl Default for Course {
             first_order: None,
             newest_term: None,
             terms_of_others: 0,
+            cut_short: 0,
         }
     }
 }
@@ -296,6 +306,7 @@ impl Course {
                 (None | Some(_), None) => return,
             }
         }
+        self.cut_short += 1;
     }
 
     fn step(&mut self, at: Timestamp, event: &Event) {

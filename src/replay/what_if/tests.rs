@@ -55,3 +55,18 @@ fn answers_to_orders_from_before_the_log_are_facts() {
         assert_eq!(course.fact(&Event::ReadFailed { id }).is_some(), is_fact, "{id:?}");
     }
 }
+
+/// The fuzzer's find: no version is left for another write, and the next fact is ages away.
+#[test]
+fn what_would_go_on_for_ages_is_cut_short_and_says_so() {
+    let log = include_bytes!("../../../tests/fuzz/kept/log/no-next-version-for-ages");
+    let overrides = ["failback=3s".parse().unwrap()];
+    let mut what_if = WhatIf::new(&overrides, Micros(1_000));
+    what_if.replay(&mut Reader::new("a log", log.as_slice())).unwrap();
+    let mut out = Vec::new();
+    let mut recorded = Tallies::default();
+    recorded.services.insert("shop/orders".into(), Tally::default());
+    what_if.tell(&recorded, &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("cut short, times: "), "{out}");
+}
