@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance, timeout};
 
 use super::super::{Driver, Feed};
 use super::{Server, driver, hear, led_alone, listed, readiness, server};
-use crate::kinds::fixtures::{merge, pod, service};
+use crate::kinds::fixtures::{decode, merge, pod, service};
 use crate::lease::Tenure;
 use crate::watch::Change;
 
@@ -212,4 +212,36 @@ async fn a_withdrawal_is_sent_once_all_is_heard() {
     timeout(Duration::from_millis(1), driver.held.is_due()).await.unwrap();
     hear(&mut driver).await;
     assert_eq!(endpoints(&server, before), [json!([])]);
+}
+
+/// Two that mirror what each of them knew when it acted first would never end.
+#[tokio::test(start_paused = true)]
+async fn i8_who_no_longer_acts_first_leaves_the_mirror_to_who_does() {
+    let (server, mut driver, _) = second_replica_with_a_loss().await;
+    let mut told = server.stored.lock().unwrap().0.clone();
+    assert_eq!(
+        told["metadata"]["annotations"]["zen-lead.io/current-leader"], "orders-0",
+        "mirrored while first"
+    );
+    let others = json!({
+        "metadata": {
+            "resourceVersion": "5000",
+            "annotations": { "zen-lead.io/current-leader": "orders-1", "zen-lead.io/leader-pod-name": "orders-1" },
+        },
+    });
+    merge(&mut told, &others);
+    server.stored.lock().unwrap().0 = told.clone();
+    driver.told(Feed::Services(0, Change::Applied(decode(told))));
+    hear(&mut driver).await;
+    advance(Duration::from_secs(1)).await;
+    driver.release_due();
+    hear(&mut driver).await;
+    assert_eq!(server.told(), "orders-1");
+
+    // First again, it says what it knows itself.
+    driver.told(Feed::Lease(Tenure::Unlimited));
+    hear(&mut driver).await;
+    let leader =
+        driver.world.namespaces["shop"].managed.values().next().unwrap().election.state().pod().cloned();
+    assert_eq!(server.told(), leader.unwrap().name());
 }
