@@ -8,6 +8,7 @@ mod feed;
 mod gate;
 mod held;
 mod leftovers;
+mod lists;
 mod measures;
 mod nodes;
 mod pods;
@@ -32,17 +33,16 @@ use self::failures::Failures;
 pub(crate) use self::feed::{Feed, PODS, SERVICES, SLICES, Scope};
 use self::held::Held;
 use self::leftovers::Unswept;
+use self::lists::Lists;
 use crate::apply::Apply;
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::kinds::{Kept, SliceLite};
 use crate::leaders::Leaders;
 use crate::managed::{Identity, Key, Managed};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
-use crate::rows::PodRow;
 use crate::traces::Tracer;
-use crate::world::{ServiceFact, World};
+use crate::world::World;
 
 /// The health server calls us dead if we are silent for some of these.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -66,21 +66,6 @@ pub(crate) struct Telemetry {
     pub(crate) leaders: Option<Leaders>,
     /// What each may take, unless its Service says something else.
     pub(crate) budget: Micros,
-}
-
-/// Lists in progress, of the watches of one scope. Each is put in place as a whole, so that nothing is decided
-/// from half of it.
-#[derive(Default)]
-struct Lists {
-    pods: Vec<PodRow>,
-    services: Vec<(Key, ServiceFact)>,
-    slices: Vec<(Key, Kept<SliceLite>)>,
-    /// The highest version seen on the pod watch.
-    horizon: Version,
-    /// Likewise on the watch of Services, and of slices.
-    services_horizon: Version,
-    slices_horizon: Version,
-    listed: [bool; 3],
 }
 
 /// The deciding task.
@@ -242,7 +227,7 @@ impl Driver {
     }
 
     fn horizon(&self, namespace: &str) -> Version {
-        self.lists[self.scope.watch_of(namespace)].horizon
+        self.lists[self.scope.watch_of(namespace)].pods.horizon
     }
 
     fn watch_is(&mut self, source: usize, watches: usize, is_live: bool) {

@@ -17,7 +17,7 @@ use k8s_openapi::jiff;
 use machine::{Timestamp, Version};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub(crate) use kept::Kept;
+pub(crate) use kept::{Kept, Versioned};
 pub use node::{NodeLeaseLite, NodeLeaseSpecLite, NodeLite, NodeSpecLite, TaintLite};
 
 /// A Pod, as far as an election goes by it.

@@ -1,16 +1,20 @@
 //! Everything the watches have told, by namespace: pods as rows, Services, our slices, and which opted-in
 //! Service a pod can concern.
 
+mod shelf;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use machine::{Epoch, Timestamp, Version};
 
 use crate::annotations;
-use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite, version};
+use crate::kinds::{Kept, PodLite, ServiceLite, SliceLite, Versioned, version};
 use crate::managed::{Key, Managed};
 use crate::rows::{ByName, Grounds, Interner, PodRow, Selector};
 use crate::service::is_generated;
+
+pub(crate) use shelf::{Shelf, went_back};
 
 /// All namespaces that are watched.
 #[derive(Default)]
@@ -29,10 +33,10 @@ pub(crate) struct Namespace {
     pub(crate) name: Arc<str>,
     /// All its pods, by name.
     pub(crate) pods: Pods,
-    /// All its Services, by name.
-    pub(crate) services: BTreeMap<Arc<str>, ServiceFact>,
-    /// The slices that carry our label, by name.
-    pub(crate) slices: BTreeMap<Arc<str>, Kept<SliceLite>>,
+    /// All its Services.
+    pub(crate) services: Shelf<ServiceFact>,
+    /// The slices that carry our label.
+    pub(crate) slices: Shelf<Kept<SliceLite>>,
     /// The Services that opted in, by name.
     pub(crate) managed: BTreeMap<Arc<str>, Box<Managed>>,
     /// Which source Services a pod with this label can belong to.
@@ -69,15 +73,6 @@ impl ServiceFact {
         }
     }
 
-    /// The Service's version.
-    #[must_use]
-    pub(crate) const fn version(&self) -> Version {
-        match self {
-            Self::Plain(version) => *version,
-            Self::Source(service) | Self::Generated(service) => service.version(),
-        }
-    }
-
     /// All of it, if it was kept.
     #[must_use]
     pub(crate) const fn kept(&self) -> Option<&Kept<ServiceLite>> {
@@ -85,6 +80,20 @@ impl ServiceFact {
             Self::Plain(_) => None,
             Self::Source(service) | Self::Generated(service) => Some(service),
         }
+    }
+}
+
+impl Versioned for ServiceFact {
+    fn version(&self) -> Version {
+        match self {
+            Self::Plain(version) => *version,
+            Self::Source(service) | Self::Generated(service) => service.version(),
+        }
+    }
+
+    /// Of which nothing was kept, that says nothing.
+    fn contradicts(&self, other: &Self) -> bool {
+        self.kept().zip(other.kept()).is_some_and(|(known, other)| known.contradicts(other))
     }
 }
 
@@ -112,8 +121,8 @@ impl Namespace {
         Self {
             name,
             pods: HashMap::new(),
-            services: BTreeMap::new(),
-            slices: BTreeMap::new(),
+            services: Shelf::default(),
+            slices: Shelf::default(),
             managed: BTreeMap::new(),
             by_label: HashMap::new(),
             leaders: HashMap::new(),

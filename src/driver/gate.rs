@@ -5,18 +5,13 @@ use std::collections::BTreeMap;
 use machine::{Event, Member, Pod, Version};
 use tracing::{info, warn};
 
+use super::Driver;
+use super::lists::Lists;
 use super::pods::unclear_settings;
-use super::{Driver, PODS, SERVICES, SLICES};
+use crate::kinds::Versioned;
 use crate::managed::{Key, Managed};
 use crate::rows::PodRow;
-use crate::world::{Namespace, ServiceFact};
-
-/// Whether a list proves that the store was restored: it has an object in an older version than we know, and is itself
-/// newer than that. With the server's count raised beyond what it was, as the manuals of etcd advise for a restore,
-/// nothing else shows it. (An object that we know in a version beyond the list was read since the list was made.)
-pub(super) fn went_back(known: Version, listed: Version, list: Version) -> bool {
-    listed < known && known <= list
-}
+use crate::world::{Namespace, ServiceFact, Shelf};
 
 impl Driver {
     /// What these elections know of their own objects may be newer than what there is.
@@ -25,6 +20,19 @@ impl Driver {
         let spaces = self.world.namespaces.values_mut();
         let restored = spaces.filter(|space| scope.watch_of(&space.name) == watch);
         restored.flat_map(|space| space.managed.values_mut()).for_each(|managed| forget(managed));
+    }
+
+    /// Whether one of these objects, of a list in this version, proves that the store was restored.
+    pub(super) fn is_refuted<T: Versioned>(
+        &self,
+        listed: &[(Key, T)],
+        list: Version,
+        known: fn(&Namespace) -> &Shelf<T>,
+    ) -> bool {
+        listed.iter().any(|(key, object)| {
+            let space = self.world.namespaces.get(&key.namespace);
+            space.is_some_and(|space| known(space).is_refuted(&key.name, object, list))
+        })
     }
 
     pub(super) fn namespaces_of(&self, watch: usize) -> impl Iterator<Item = &Namespace> {
@@ -38,8 +46,10 @@ impl Driver {
             }
             return;
         }
-        let is_listed = |resource: usize| self.lists.iter().all(|lists| lists.listed[resource]);
-        let (pods, services, slices) = (is_listed(PODS), is_listed(SERVICES), is_listed(SLICES));
+        let are_listed = |is_complete: fn(&Lists) -> bool| self.lists.iter().all(is_complete);
+        let pods = are_listed(|lists| lists.pods.is_complete);
+        let services = are_listed(|lists| lists.services.is_complete);
+        let slices = are_listed(|lists| lists.slices.is_complete);
         if services && slices && !self.knows_services {
             self.knows_services = true;
             self.opt_in_all();
@@ -105,7 +115,7 @@ impl Driver {
             .map(|(key, _)| key)
             .collect();
         let slices: Vec<_> =
-            spaces.flat_map(|space| space.slices.keys().map(|name| space.key(name))).collect();
+            spaces.flat_map(|space| space.slices.names().map(|name| space.key(name))).collect();
         for key in generated {
             self.sweep_service(&key.namespace, &key.name);
         }

@@ -6,53 +6,48 @@ use std::collections::HashSet;
 use machine::{Departure, Event, Member, Timestamp, Version};
 use tracing::warn;
 
-use super::gate::went_back;
-use super::{Driver, PODS};
+use super::Driver;
 use crate::annotations::Invalid;
 use crate::kinds::{PodLite, version};
 use crate::notice::{Notice, Regarding};
 use crate::rows::{Ground, PodRow, View, event_for};
 use crate::watch::Change;
+use crate::world::went_back;
 
 impl Driver {
     pub(super) fn pods(&mut self, watch: usize, change: Change<PodLite>) {
         match change {
-            Change::Relisting => self.lists[watch].pods = Vec::new(),
+            Change::Relisting => self.lists[watch].pods.restart(),
             Change::Page(pods) => {
                 let rows: Vec<_> = pods.iter().filter_map(|pod| self.world.row(pod)).collect();
-                self.lists[watch].pods.extend(rows);
+                self.lists[watch].pods.page(rows);
             }
             Change::Listed { version, restored } => self.pods_listed(watch, Version(version), restored),
             Change::Applied(pod) => {
-                self.saw(watch, version(&pod.metadata));
+                self.lists[watch].pods.saw(version(&pod.metadata));
                 if let Some(row) = self.world.row(&pod) {
                     self.pod_seen(row);
                 }
             }
             Change::Deleted(pod) => {
-                self.saw(watch, version(&pod.metadata));
+                self.lists[watch].pods.saw(version(&pod.metadata));
                 let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
                 self.pod_gone(namespace, name, pod.metadata.uid.as_deref());
             }
-            Change::Bookmark(version) => self.saw(watch, Version(version)),
+            Change::Bookmark(version) => self.lists[watch].pods.saw(Version(version)),
             Change::Malformed { object, error } => warn!(pod = object, "a pod cannot be read: {error}"),
         }
     }
 
-    pub(super) fn saw(&mut self, watch: usize, version: Version) {
-        let horizon = &mut self.lists[watch].horizon;
-        *horizon = (*horizon).max(version);
-    }
-
     pub(super) fn pods_listed(&mut self, watch: usize, version: Version, restored: bool) {
-        let rows = std::mem::take(&mut self.lists[watch].pods);
+        let rows = self.lists[watch].pods.take();
         let known = |row: &PodRow| {
             self.world.namespaces.get(&row.namespace)?.pods.get(row.pod.name()).map(|row| row.version)
         };
         let restored = restored
             || rows.iter().any(|row| known(row).is_some_and(|known| went_back(known, row.version, version)));
-        self.lists[watch].horizon = if restored { version } else { self.lists[watch].horizon.max(version) };
+        self.lists[watch].pods.saw_list(version, restored);
         // What a read has told may be newer than the list: of its end the watch will tell.
         let is_due = |row: &&PodRow| restored || row.version <= version;
         let listed: HashSet<_> = rows.iter().map(|row| (&*row.namespace, row.pod.name())).collect();
@@ -74,7 +69,6 @@ impl Driver {
         for (namespace, pod) in gone {
             self.pod_gone(&namespace, pod.name(), None);
         }
-        self.lists[watch].listed[PODS] = true;
         self.listed(watch, restored);
     }
 

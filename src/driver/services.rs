@@ -6,14 +6,12 @@ use machine::{Event, Version};
 use tracing::{info, warn};
 
 use super::{
-    Driver, SERVICES,
-    gate::went_back,
-    key_of,
+    Driver, key_of,
     pods::{Look, pod_facts, unclear_settings},
 };
 use crate::annotations::{self, Settings};
 use crate::failover;
-use crate::kinds::{Kept, ServiceLite, version};
+use crate::kinds::{Kept, ServiceLite, Versioned as _, version};
 use crate::managed::{Key, Managed};
 use crate::notice::{Notice, Regarding};
 use crate::rows::View;
@@ -24,83 +22,63 @@ use crate::world::ServiceFact;
 impl Driver {
     pub(super) fn services(&mut self, watch: usize, change: Change<ServiceLite>) {
         match change {
-            Change::Relisting => self.lists[watch].services = Vec::new(),
+            Change::Relisting => self.lists[watch].services.restart(),
             Change::Page(services) => {
                 let facts =
                     services.iter().map(|service| (key_of(&service.metadata), ServiceFact::of(service)));
-                self.lists[watch].services.extend(facts);
+                self.lists[watch].services.page(facts);
             }
             Change::Listed { version, restored } => self.services_listed(watch, Version(version), restored),
             Change::Applied(service) => {
-                self.saw_services(watch, version(&service.metadata));
+                self.lists[watch].services.saw(version(&service.metadata));
                 self.service_seen(&key_of(&service.metadata), ServiceFact::of(&service));
             }
             Change::Deleted(service) => {
-                self.saw_services(watch, version(&service.metadata));
+                self.lists[watch].services.saw(version(&service.metadata));
                 self.service_gone(&key_of(&service.metadata), version(&service.metadata));
             }
-            Change::Bookmark(version) => self.saw_services(watch, Version(version)),
+            Change::Bookmark(version) => self.lists[watch].services.saw(Version(version)),
             Change::Malformed { object, error } => {
                 warn!(service = object, "a Service cannot be read: {error}");
             }
         }
     }
 
-    fn saw_services(&mut self, watch: usize, version: Version) {
-        let horizon = &mut self.lists[watch].services_horizon;
-        *horizon = (*horizon).max(version);
-    }
-
     fn services_listed(&mut self, watch: usize, list: Version, restored: bool) {
-        let services = std::mem::take(&mut self.lists[watch].services);
-        let known = |key: &Key| self.world.namespaces.get(&key.namespace)?.services.get(&key.name);
-        let is_lost = |(key, fact): &(Key, ServiceFact)| {
-            known(key).is_some_and(|known| {
-                let both = known.kept().zip(fact.kept());
-                went_back(known.version(), fact.version(), list)
-                    || both.is_some_and(|(known, listed)| known.contradicts(listed))
-            })
-        };
-        let restored = restored || services.iter().any(is_lost);
+        let services = self.lists[watch].services.take();
+        let restored = restored || self.is_refuted(&services, list, |space| &space.services);
         if restored {
             self.distrust(watch, Managed::distrust_service);
-            self.lists[watch].services_horizon = list;
         }
-        self.saw_services(watch, list);
+        self.lists[watch].services.saw_list(list, restored);
         let listed: HashSet<_> = services.iter().map(|(key, _)| key).collect();
         let spaces = self.namespaces_of(watch);
         let gone: BTreeSet<_> = spaces
             .flat_map(|space| {
                 let written = space.managed.values().filter(|managed| managed.is_service_due(list));
-                let names = space.services.keys().chain(written.map(|managed| &managed.leader_service));
+                let names = space.services.names().chain(written.map(|managed| &managed.leader_service));
                 names.map(|name| space.key(name))
             })
             .filter(|key| !listed.contains(key))
             .collect();
         for (key, fact) in services {
             if restored {
-                self.world.namespace(&key.namespace).services.remove(&key.name);
+                self.world.namespace(&key.namespace).services.forget(&key.name);
             }
             self.service_seen(&key, fact);
         }
         for key in gone {
-            // Whatever was known before, in whichever version.
-            if restored && let Some(space) = self.world.namespaces.get_mut(&key.namespace) {
-                space.services.remove(&key.name);
+            if restored {
+                self.world.namespace(&key.namespace).services.forget(&key.name);
             }
             self.service_gone(&key, list);
         }
-        self.lists[watch].listed[SERVICES] = true;
         self.listed(watch, restored);
     }
 
     fn service_seen(&mut self, key: &Key, fact: ServiceFact) {
-        let services = &mut self.world.namespace(&key.namespace).services;
-        if services.get(&key.name).is_some_and(|known| known.version() > fact.version()) {
-            return;
-        }
-        services.insert(key.name.clone(), fact.clone());
-        if !self.knows_services {
+        let is_news = self.world.namespace(&key.namespace).services.tell(&key.name, fact.clone());
+        if !is_news || !self.knows_services {
             return;
         }
         let version = fact.version().0;
@@ -117,22 +95,17 @@ impl Driver {
     /// A leader Service as the API server answers it; see [`Self::slice_answered`].
     pub(super) fn service_answered(&mut self, service: &ServiceLite) {
         let key = key_of(&service.metadata);
-        let horizon = self.lists[self.scope.watch_of(&key.namespace)].services_horizon;
+        let horizon = self.lists[self.scope.watch_of(&key.namespace)].services.horizon;
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        let known = space.services.get(&key.name).map(ServiceFact::version);
-        if version(&service.metadata) > known.unwrap_or(horizon) {
-            space.services.insert(key.name, ServiceFact::of(service));
+        if space.services.is_news(&key.name, version(&service.metadata), horizon) {
+            space.services.tell(&key.name, ServiceFact::of(service));
         }
     }
 
     /// As of this version there is no such Service.
     fn service_gone(&mut self, key: &Key, as_of: Version) {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        if space.services.get(&key.name).is_some_and(|known| known.version() > as_of) {
-            return;
-        }
-        space.services.remove(&key.name);
-        if self.knows_services {
+        if space.services.gone(&key.name, as_of) && self.knows_services {
             for source in self.leaders_named(key) {
                 self.with(&source, |managed, cx, out| managed.service_gone(as_of, cx, out));
             }
@@ -219,7 +192,7 @@ impl Driver {
     fn show_slices(&mut self, key: &Key) {
         let names = self.managed(key).map(|managed| managed.slice_names(&self.identity)).unwrap_or_default();
         for name in names {
-            let slice = self.world.namespace(&key.namespace).slices.get(&*name).and_then(Kept::read);
+            let slice = self.world.namespace(&key.namespace).slices.get(&name).and_then(Kept::read);
             if let Some(slice) = slice {
                 self.with(key, |managed, cx, out| managed.slice_seen(&slice, cx, out));
             }

@@ -7,9 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machine::Version;
 use tracing::{info, warn};
 
-use super::gate::went_back;
 use super::leftovers::sweep;
-use super::{Driver, SLICES, key_of};
+use super::{Driver, key_of};
 use crate::annotations;
 use crate::apply::Target;
 use crate::kinds::{Kept, SliceLite, version};
@@ -21,80 +20,62 @@ use crate::world::{Namespace, ServiceFact};
 impl Driver {
     pub(super) fn slices(&mut self, watch: usize, change: Change<SliceLite>) {
         match change {
-            Change::Relisting => self.lists[watch].slices = Vec::new(),
+            Change::Relisting => self.lists[watch].slices.restart(),
             Change::Page(slices) => {
                 let kept = slices.iter().map(|slice| (key_of(&slice.metadata), Kept::new(slice)));
-                self.lists[watch].slices.extend(kept);
+                self.lists[watch].slices.page(kept);
             }
             Change::Listed { version, restored } => self.slices_listed(watch, Version(version), restored),
             Change::Applied(slice) => {
-                self.saw_slices(watch, version(&slice.metadata));
+                self.lists[watch].slices.saw(version(&slice.metadata));
                 self.slice_seen(&key_of(&slice.metadata), &Kept::new(&slice));
             }
             Change::Deleted(slice) => {
-                self.saw_slices(watch, version(&slice.metadata));
+                self.lists[watch].slices.saw(version(&slice.metadata));
                 self.slice_gone(&key_of(&slice.metadata), version(&slice.metadata));
             }
-            Change::Bookmark(version) => self.saw_slices(watch, Version(version)),
+            Change::Bookmark(version) => self.lists[watch].slices.saw(Version(version)),
             Change::Malformed { object, error } => {
                 warn!(slice = object, "an EndpointSlice cannot be read: {error}");
             }
         }
     }
 
-    fn saw_slices(&mut self, watch: usize, version: Version) {
-        let horizon = &mut self.lists[watch].slices_horizon;
-        *horizon = (*horizon).max(version);
-    }
-
     fn slices_listed(&mut self, watch: usize, list: Version, restored: bool) {
-        let slices = std::mem::take(&mut self.lists[watch].slices);
-        let known = |key: &Key| self.world.namespaces.get(&key.namespace)?.slices.get(&key.name);
-        let is_lost = |(key, slice): &(Key, Kept<SliceLite>)| {
-            known(key).is_some_and(|known| {
-                went_back(known.version(), slice.version(), list) || known.contradicts(slice)
-            })
-        };
-        let restored = restored || slices.iter().any(is_lost);
+        let slices = self.lists[watch].slices.take();
+        let restored = restored || self.is_refuted(&slices, list, |space| &space.slices);
         if restored {
             self.distrust(watch, Managed::distrust_slices);
-            self.lists[watch].slices_horizon = list;
         }
-        self.saw_slices(watch, list);
+        self.lists[watch].slices.saw_list(list, restored);
         let listed: HashSet<_> = slices.iter().map(|(key, _)| key).collect();
         let spaces = self.namespaces_of(watch);
         let gone: BTreeSet<_> = spaces
             .flat_map(|space| {
                 let managed = space.managed.values();
                 let written = managed.flat_map(|managed| managed.slices_due(list, &self.identity));
-                space.slices.keys().cloned().chain(written.map(Arc::from)).map(|name| space.key(&name))
+                space.slices.names().cloned().chain(written.map(Arc::from)).map(|name| space.key(&name))
             })
             .filter(|key| !listed.contains(key))
             .collect();
         for (key, slice) in slices {
             if restored {
-                self.world.namespace(&key.namespace).slices.remove(&key.name);
+                self.world.namespace(&key.namespace).slices.forget(&key.name);
             }
             self.slice_seen(&key, &slice);
         }
         for key in gone {
-            // Whatever was known before, in whichever version.
-            if restored && let Some(space) = self.world.namespaces.get_mut(&key.namespace) {
-                space.slices.remove(&key.name);
+            if restored {
+                self.world.namespace(&key.namespace).slices.forget(&key.name);
             }
             self.slice_gone(&key, list);
         }
-        self.lists[watch].listed[SLICES] = true;
         self.listed(watch, restored);
     }
 
     fn slice_seen(&mut self, key: &Key, slice: &Kept<SliceLite>) {
-        let slices = &mut self.world.namespace(&key.namespace).slices;
-        if slices.get(&key.name).is_some_and(|known| known.version() > slice.version()) {
-            return;
-        }
-        slices.insert(key.name.clone(), slice.clone());
-        if !self.knows_services {
+        let is_news = self.world.namespace(&key.namespace).slices.tell(&key.name, slice.clone());
+        if !is_news || !self.knows_services {
             return;
         }
         let concerned = self.managed_of(&key.namespace, &key.name);
@@ -116,23 +97,18 @@ impl Driver {
     /// lacks our label.
     pub(super) fn slice_answered(&mut self, slice: &SliceLite) {
         let key = key_of(&slice.metadata);
-        let horizon = self.lists[self.scope.watch_of(&key.namespace)].slices_horizon;
+        let horizon = self.lists[self.scope.watch_of(&key.namespace)].slices.horizon;
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        let known = space.slices.get(&key.name).map(Kept::version);
-        let is_watched = known.is_some() || is_labelled(slice);
-        if is_watched && version(&slice.metadata) > known.unwrap_or(horizon) {
-            space.slices.insert(key.name, Kept::new(slice));
+        let is_watched = space.slices.get(&key.name).is_some() || is_labelled(slice);
+        if is_watched && space.slices.is_news(&key.name, version(&slice.metadata), horizon) {
+            space.slices.tell(&key.name, Kept::new(slice));
         }
     }
 
     /// As of this version there is no such slice.
     fn slice_gone(&mut self, key: &Key, as_of: Version) {
         let Some(space) = self.world.namespaces.get_mut(&key.namespace) else { return };
-        if space.slices.get(&key.name).is_some_and(|known| known.version() > as_of) {
-            return;
-        }
-        space.slices.remove(&key.name);
-        if self.knows_services {
+        if space.slices.gone(&key.name, as_of) && self.knows_services {
             for source in self.managed_of(&key.namespace, &key.name) {
                 self.with(&source, |managed, cx, out| managed.slice_gone(&key.name, as_of, cx, out));
             }
@@ -223,7 +199,7 @@ impl Driver {
         }
         // The Go zen-lead's: only if the source is there to say that it does not ask for it.
         let owners = metadata.owner_references.as_deref().unwrap_or_default();
-        space.services.contains_key(source.as_str()) && owners.iter().any(|owner| owner.kind == "Service")
+        space.services.get(source).is_some() && owners.iter().any(|owner| owner.kind == "Service")
     }
 
     /// Slices of others under the leader Services' names.

@@ -76,7 +76,7 @@ async fn a_leader_that_follows_while_the_one_before_is_being_told_is_told_next()
             "status": { "conditions": [{ "type": "Ready", "status": ready }] },
         }))
     };
-    driver.lists[0].listed[2] = true;
+    driver.lists[0].slices.is_complete = true;
     for change in listed(vec![source]) {
         driver.told(Feed::Services(0, change));
     }
@@ -102,7 +102,8 @@ async fn i11_the_servers_return_ends_the_back_off_of_a_leader_service() {
     let server = server(100);
     let mut driver = driver(&server);
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
-    driver.lists[0].listed = [true, false, true];
+    driver.lists[0].pods.is_complete = true;
+    driver.lists[0].slices.is_complete = true;
     server.is_away.store(true, SeqCst);
     for change in listed(vec![source]) {
         driver.told(Feed::Services(0, change));
@@ -126,7 +127,7 @@ async fn i11_the_servers_return_ends_the_back_off_of_a_leader_service() {
 async fn led(driver: &mut Driver) {
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
     let second = json!({ "metadata": { "name": "orders-1", "uid": "a1", "creationTimestamp": "2025-11-20T09:00:00Z" } });
-    driver.lists[0].listed[2] = true;
+    driver.lists[0].slices.is_complete = true;
     for change in listed(vec![source]) {
         driver.told(Feed::Services(0, change));
     }
@@ -151,7 +152,7 @@ fn readiness(name: &str, uid: &str, version: &str, ready: &str) -> Feed {
 async fn a_leader_that_a_change_of_ports_unseats_is_followed_with_the_new_ports_at_once() {
     let server = server(100);
     let mut driver = driver(&server);
-    driver.lists[0].listed[2] = true;
+    driver.lists[0].slices.is_complete = true;
     let ports =
         |target: &str| json!({ "spec": { "ports": [{ "name": "web", "port": 80, "targetPort": target }] } });
     for change in listed(vec![decode(source(&ports("http")))]) {
@@ -192,7 +193,7 @@ async fn led_alone() -> (Arc<Server>, Driver) {
 /// The same with this server.
 async fn led_by(server: &Arc<Server>) -> Driver {
     let mut driver = driver(server);
-    driver.lists[0].listed[2] = true;
+    driver.lists[0].slices.is_complete = true;
     for change in listed(vec![decode(source(&json!({})))]) {
         driver.told(Feed::Services(0, change));
     }

@@ -9,6 +9,15 @@ use serde::de::DeserializeOwned;
 
 use super::version;
 
+/// What is kept of an object.
+pub(crate) trait Versioned {
+    /// The object's version.
+    fn version(&self) -> Version;
+
+    /// Whether the same version says something else. Versions come again after a restore: one of the two was lost.
+    fn contradicts(&self, other: &Self) -> bool;
+}
+
 /// An object as text: decoded, with a map for its labels and a string for every word, a Service takes five times the
 /// memory. Clones share the text.
 #[derive(Debug)]
@@ -32,21 +41,19 @@ impl<T: kube::Resource + Serialize + DeserializeOwned> Kept<T> {
         Self { text: text.into(), version: version(object.meta()), kind: PhantomData }
     }
 
-    /// The object's version.
-    #[must_use]
-    pub(crate) const fn version(&self) -> Version {
-        self.version
-    }
-
-    /// Whether the same version says something else. Versions come again after a restore: one of the two was lost.
-    #[must_use]
-    pub(crate) fn contradicts(&self, other: &Self) -> bool {
-        self.version == other.version && self.text != other.text
-    }
-
     /// The object as it was. Always there: the text is its own.
     #[must_use]
     pub(crate) fn read(&self) -> Option<T> {
         serde_json::from_slice(&self.text).ok()
+    }
+}
+
+impl<T> Versioned for Kept<T> {
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn contradicts(&self, other: &Self) -> bool {
+        self.version == other.version && self.text != other.text
     }
 }

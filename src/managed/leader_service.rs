@@ -9,7 +9,7 @@ use super::pace::Pace;
 use super::{DISTRUSTED, Errand, Managed, Outcome, STRAYS_AGAIN, Surroundings};
 use crate::apply::{Reply, Request};
 use crate::failure::{Failure, Kind};
-use crate::kinds::{Kept, ServiceLite, version};
+use crate::kinds::{Kept, ServiceLite, Versioned as _, version};
 use crate::notice::Notice;
 use crate::service::{self, Claim, claim_service};
 

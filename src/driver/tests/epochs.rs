@@ -21,7 +21,7 @@ async fn i3_a_term_that_only_the_leader_service_or_the_second_slice_tells_of_is_
     for of_service in [true, false] {
         let server = server(9);
         let mut driver = driver(&server);
-        driver.lists[0].listed[2] = true;
+        driver.lists[0].slices.is_complete = true;
         let families = json!({
             "spec": { "ipFamilies": ["IPv4", "IPv6"], "clusterIPs": ["10.96.0.9", "fd00::9"] },
         });

@@ -23,7 +23,8 @@ async fn i7_whoever_leaves_while_the_server_is_away_waits_for_its_removal_only()
             "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] },
         }))
     };
-    driver.lists[0].listed = [true, false, true];
+    driver.lists[0].pods.is_complete = true;
+    driver.lists[0].slices.is_complete = true;
     for change in listed(vec![source("true", "7")]) {
         driver.told(Feed::Services(0, change));
     }

@@ -47,7 +47,7 @@ async fn begun(driver: &mut Driver, pods: Vec<PodLite>) {
 }
 
 async fn begun_for(driver: &mut Driver, source: ServiceLite, pods: Vec<PodLite>) {
-    driver.lists[0].listed[2] = true;
+    driver.lists[0].slices.is_complete = true;
     for change in listed(vec![source]) {
         driver.told(Feed::Services(0, change));
     }

@@ -19,7 +19,7 @@ pub(super) async fn second_replica_with_a_loss() -> (Arc<Server>, Driver, usize)
     let mut driver = driver(&server);
     let source = service(&json!({ "spec": { "ipFamilies": ["IPv4"], "clusterIPs": ["10.96.0.9"] } }));
     let second = pod(&json!({ "metadata": { "name": "orders-1", "uid": "a1" } }));
-    driver.lists[0].listed[2] = true;
+    driver.lists[0].slices.is_complete = true;
     for change in listed(vec![source]) {
         driver.told(Feed::Services(0, change));
     }

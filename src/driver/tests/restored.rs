@@ -28,7 +28,7 @@ async fn listed_otherwise(version: Option<&str>) {
     let second = pod(&json!({
         "metadata": { "name": "orders-1", "uid": "a1", "creationTimestamp": "2025-11-20T09:00:00Z" },
     }));
-    driver.lists[0].listed[2] = true;
+    driver.lists[0].slices.is_complete = true;
     for change in listed(vec![source]) {
         driver.told(Feed::Services(0, change));
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::super::{Driver, Feed};
 use super::{driver, hear, led, readiness, server};
+use crate::kinds::Versioned as _;
 use crate::kinds::fixtures::{decode, service, service_json};
 use crate::watch::Change;
 
@@ -41,7 +42,7 @@ async fn i10_whoever_takes_over_begins_with_what_was_written_last() {
     assert!(space.managed.contains_key("orders"), "it is opted in again");
     assert_eq!(server.slices.lock().unwrap().len(), written, "nothing is written on what it was before");
     let stored = server.stored.lock().unwrap().0["metadata"]["resourceVersion"].clone();
-    let known = space.services["orders-leader"].version();
+    let known = space.services.get("orders-leader").unwrap().version();
     assert_eq!(json!(known.0.to_string()), stored);
 }
 
@@ -51,7 +52,7 @@ async fn i10_whoever_takes_over_knows_what_no_watch_has_shown_yet() {
     for (horizon, is_there) in [(100, true), (1_500, false)] {
         let server = server(100);
         let mut driver = driver(&server);
-        driver.lists[0].slices_horizon = Version(horizon);
+        driver.lists[0].slices.horizon = Version(horizon);
         led(&mut driver).await;
         let written = server.slices.lock().unwrap().clone();
         let slices = &driver.world.namespaces["shop"].slices;
