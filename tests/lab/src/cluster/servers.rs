@@ -88,7 +88,7 @@ impl Servers {
             scheduler: component("kube-scheduler", scheduler(&inside), 10259, Probe::Runs),
             controller_manager: component(
                 "kube-controller-manager",
-                controller_manager(&inside, &keys, options),
+                controller_manager(root, &inside, &keys, options),
                 10257,
                 Probe::Runs,
             ),
@@ -189,12 +189,14 @@ fn api_server(root: &Path, keys: &Keys, audit_log: &Path, options: &Options) -> 
     arguments
 }
 
-fn controller_manager(kubeconfig: &Path, keys: &Keys, options: &Options) -> Vec<String> {
+fn controller_manager(root: &Path, kubeconfig: &Path, keys: &Keys, options: &Options) -> Vec<String> {
     let mut arguments = vec![
         format!("--kubeconfig={}", kubeconfig.display()),
         "--leader-elect=false".into(),
         format!("--service-account-private-key-file={}", keys.token_private_key.display()),
         format!("--root-ca-file={}", keys.ca_file.display()),
+        // It is made if it is missing, as a rule in the machine's /usr/libexec.
+        format!("--flex-volume-plugin-dir={}", root.join("volume-plugins").display()),
     ];
     arguments.extend(options.controller_manager_args.iter().cloned());
     arguments
