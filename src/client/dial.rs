@@ -34,12 +34,12 @@ use super::tls::TlsSource;
 
 /// Longest time for TCP and TLS together. A healthy handshake takes 1 to 3 round trips, below 0.5 s
 /// even across the world; what takes longer is hung, and there is a retry.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// A connect that is not done by then gets another one beside it, and again after this time. Above the time of
 /// a healthy connect, far below the time-out: of two servers behind one address one may be stopped, and chance
 /// may lead there more than once.
-pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(300);
+const HEDGE_AFTER: Duration = Duration::from_millis(300);
 
 /// TCP keepalives and the bound for unacknowledged data. HTTP/2 pings find a dead peer without them;
 /// over HTTP/1.1 they are all there is: dead after 2 s + 2 probes of 1 s, within the 5 s we promise.
