@@ -1,24 +1,14 @@
 //! The watch against a scripted server, on paused time.
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+mod script;
 
-use bytes::Bytes;
-use futures::StreamExt;
-use http::{Request, Response, StatusCode, header::RETRY_AFTER};
-use http_body_util::{StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
-use k8s_openapi::NamespaceResourceScope;
-use kube::{client::Body, core::ObjectMeta};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tower::{BoxError, service_fn};
 
+use self::script::{
+    FakeServer, Pod, Reply, bookmark, event, expired_line, gone, lines, listed, page, pod, pod_json, pods,
+    said_and_open,
+};
 use super::server::{OPEN_TIMEOUT, PAGE_TIMEOUT, WATCH_SECONDS, WATCHES_PER_LANE};
 use super::trouble::FIRST_RETRY;
 use super::*;
@@ -451,7 +441,7 @@ async fn the_source_comes_with_every_change_and_chooses_the_connection() {
     let (source, _) = changes.receiver.recv().await.unwrap();
     assert_eq!(source, WATCHES_PER_LANE + 1);
     server.asked(2).await;
-    assert_eq!(server.script.lock().unwrap().lanes, [Lane(1), Lane(1)], "list and watch");
+    assert_eq!(server.lanes(), [Lane(1), Lane(1)], "list and watch");
 }
 
 #[test]
@@ -462,208 +452,6 @@ fn the_first_wait_is_at_most_100_ms_and_waits_differ() {
 }
 
 // --- what the tests are made of ---
-
-/// As slim as the types of the controller.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Pod {
-    metadata: ObjectMeta,
-    spec: Spec,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Spec {
-    node: String,
-}
-
-impl Resource for Pod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Pod".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "pods".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-fn pod_json(name: &str, version: u64) -> serde_json::Value {
-    json!({"metadata": {"namespace": "shop", "name": name, "resourceVersion": version.to_string()},
-           "spec": {"node": "n1", "unused": [1, 2]}})
-}
-
-fn pod(name: &str, version: u64) -> Pod {
-    serde_json::from_value(pod_json(name, version)).unwrap()
-}
-
-/// Pods as in a [`page`].
-fn pods(names: &[&str]) -> Vec<Pod> {
-    names.iter().map(|name| pod(name, 1)).collect()
-}
-
-fn listed(version: u64) -> Change<Pod> {
-    Change::Listed { version, restored: false }
-}
-
-fn page(version: u64, names: &[&str], next: Option<&str>) -> Reply {
-    let items: Vec<_> = names.iter().map(|name| pod_json(name, 1)).collect();
-    let mut metadata = json!({"resourceVersion": version.to_string()});
-    if let Some(next) = next {
-        metadata["continue"] = next.into();
-    }
-    Reply::json(&json!({"kind": "PodList", "metadata": metadata, "items": items}))
-}
-
-fn event(kind: &str, name: &str, version: u64) -> String {
-    format!("{{\"type\":\"{kind}\",\"object\":{}}}\n", pod_json(name, version))
-}
-
-fn bookmark(version: u64) -> String {
-    let object =
-        json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": version.to_string()}});
-    format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n")
-}
-
-fn expired_line() -> String {
-    let status = json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired",
-                        "message": "too old resource version: 1 (9)"});
-    format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n")
-}
-
-fn gone() -> Reply {
-    Reply::status(410, "the provided continue parameter is too old")
-}
-
-/// A watch that says this and ends.
-fn lines(chunks: Vec<String>) -> Reply {
-    Reply::Body { status: 200, retry_after: None, chunks: futures::stream::iter(chunks).boxed() }
-}
-
-/// A watch that says this and stays open.
-fn said_and_open(chunk: String) -> Reply {
-    let chunks = futures::stream::iter([chunk]).chain(futures::stream::pending()).boxed();
-    Reply::Body { status: 200, retry_after: None, chunks }
-}
-
-/// What the server does with a request.
-enum Reply {
-    Body {
-        status: u16,
-        retry_after: Option<&'static str>,
-        chunks: futures::stream::BoxStream<'static, String>,
-    },
-    /// No connection.
-    Fail,
-    /// No answer.
-    Never,
-}
-
-impl Reply {
-    fn json(value: &serde_json::Value) -> Self {
-        lines(vec![value.to_string()])
-    }
-
-    fn status(code: u16, message: &str) -> Self {
-        let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
-        let chunks = futures::stream::iter([status.to_string()]).boxed();
-        Self::Body { status: code, retry_after: None, chunks }
-    }
-
-    fn busy(retry_after: &'static str) -> Self {
-        let chunks =
-            futures::stream::iter(["Too many requests, please try again later.\n".to_owned()]).boxed();
-        Self::Body { status: 429, retry_after: Some(retry_after), chunks }
-    }
-
-    /// A watch that stays open and silent.
-    fn hang() -> Self {
-        Self::Body { status: 200, retry_after: None, chunks: futures::stream::pending().boxed() }
-    }
-
-    /// A watch that says what it is fed, until the feed is dropped.
-    fn fed() -> (Self, mpsc::Sender<String>) {
-        let (feed, chunks) = mpsc::channel(16);
-        (Self::Body { status: 200, retry_after: None, chunks: ReceiverStream::new(chunks).boxed() }, feed)
-    }
-}
-
-/// A server that answers requests in the order of its script, and never after its end.
-struct FakeServer {
-    script: Arc<Mutex<Script>>,
-    count: tokio::sync::watch::Receiver<usize>,
-}
-
-struct Script {
-    replies: VecDeque<Reply>,
-    asked: Vec<String>,
-    lanes: Vec<Lane>,
-    count: tokio::sync::watch::Sender<usize>,
-}
-
-type FakeBody = UnsyncBoxBody<Bytes, BoxError>;
-
-impl FakeServer {
-    fn new(replies: Vec<Reply>) -> (Self, kube::Client) {
-        let (sender, count) = tokio::sync::watch::channel(0);
-        let script = Script { replies: replies.into(), asked: Vec::new(), lanes: Vec::new(), count: sender };
-        let script = Arc::new(Mutex::new(script));
-        let shared = script.clone();
-        let service = service_fn(move |request: Request<Body>| {
-            let reply = shared.lock().unwrap().next(&request);
-            async move { answer(reply).await }
-        });
-        (Self { script, count }, kube::Client::new(service, "shop"))
-    }
-
-    /// Waits for so many requests and shows their URIs.
-    async fn asked(&self, count: usize) -> Vec<String> {
-        let mut asked = self.count.clone();
-        timeout(LONG, asked.wait_for(|asked| *asked >= count)).await.expect("a request").unwrap();
-        self.script.lock().unwrap().asked.clone()
-    }
-}
-
-impl Script {
-    fn next(&mut self, request: &Request<Body>) -> Reply {
-        self.asked.push(request.uri().to_string());
-        self.lanes.extend(request.extensions().get::<Lane>());
-        self.count.send_replace(self.asked.len());
-        self.replies.pop_front().unwrap_or(Reply::Never)
-    }
-}
-
-async fn answer(reply: Reply) -> Result<Response<FakeBody>, BoxError> {
-    match reply {
-        Reply::Never => std::future::pending().await,
-        Reply::Fail => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()),
-        Reply::Body { status, retry_after, chunks } => {
-            let frames = chunks.map(|chunk| Ok::<_, BoxError>(Frame::data(Bytes::from(chunk))));
-            let mut response = Response::new(UnsyncBoxBody::new(StreamBody::new(frames)));
-            *response.status_mut() = StatusCode::from_u16(status)?;
-            if let Some(seconds) = retry_after {
-                response.headers_mut().insert(RETRY_AFTER, seconds.parse()?);
-            }
-            Ok(response)
-        }
-    }
-}
 
 /// What the watch tells.
 struct Changes {
