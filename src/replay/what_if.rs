@@ -285,23 +285,23 @@ impl Course {
 
     /// Lets time pass: what was ordered is answered, and alarms ring.
     fn until(&mut self, at: Timestamp) {
+        // An alarm that rings again at once, and orders nothing, waits for an answer or a fact.
+        let mut is_stuck = false;
         for _ in 0..UNTOLD_MOST {
             let call = self.calls.front().map(|(when, _)| *when).filter(|when| *when <= at);
-            let alarm = self.election.deadline().filter(|when| *when <= at);
+            let alarm = self.election.deadline().filter(|when| *when <= at && !is_stuck);
             match (call, alarm) {
                 (Some(call), alarm) if alarm.is_none_or(|alarm| call <= alarm) => {
                     let Some((when, effect)) = self.calls.pop_front() else { return };
                     let answer = self.answer(effect);
                     self.step(when, &answer);
+                    is_stuck = false;
                 }
                 (_, Some(alarm)) => {
                     let before = self.calls.len();
                     self.step(alarm, &Event::DeadlineReached);
-                    // An alarm that rings again at once, and orders nothing, waits for a fact.
-                    let is_stuck = self.election.deadline().is_some_and(|next| next <= alarm);
-                    if is_stuck && self.calls.len() == before {
-                        return;
-                    }
+                    is_stuck = self.calls.len() == before
+                        && self.election.deadline().is_some_and(|next| next <= alarm);
                 }
                 (None | Some(_), None) => return,
             }
