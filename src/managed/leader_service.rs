@@ -226,9 +226,7 @@ impl Managed {
             // A dry run: pretend once.
             Ok(_) => self.service.pace.rest(),
             Err(failure) if matches!(failure.kind, Kind::Exists) => {
-                self.service.open = true;
-                let name = self.leader_service.to_string();
-                out.errands.push((Errand::FindService, Request::ReadService(name)));
+                self.find_service(out);
             }
             Err(failure) => {
                 // A former address may be somebody else's by now, or not be free again yet: the API server lets go
@@ -241,9 +239,7 @@ impl Managed {
                     // The watch shows nothing newer: the store was restored to a time before a write of ours that no watch
                     // has shown, so that none will tell. A read does.
                     self.service.distrust();
-                    self.service.open = true;
-                    out.errands
-                        .push((Errand::FindService, Request::ReadService(self.leader_service.to_string())));
+                    self.find_service(out);
                 }
                 if matches!(failure.kind, Kind::NotFound | Kind::Conflict | Kind::Superseded) {
                     // The watch shows what became of it.
@@ -256,6 +252,12 @@ impl Managed {
                 }
             }
         }
+    }
+
+    fn find_service(&mut self, out: &mut Outcome) {
+        self.service.open = true;
+        let name = self.leader_service.to_string();
+        out.errands.push((Errand::FindService, Request::ReadService(name)));
     }
 
     /// The answer to a read of the Service that has the leader Service's name.

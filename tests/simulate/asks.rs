@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::net::Link;
-use crate::objects::{is_enabled, is_others};
+use crate::objects::{is_empty, is_enabled, is_others};
 use crate::server::Ask;
 use crate::store::{Resource, SHOP, Store};
 use crate::time::{Moment, now};
@@ -125,8 +125,7 @@ impl Asks {
         let Some(known) = self.known(replica, life) else { return };
         known.back = None;
         // Nobody is withdrawn until pods are seen again, which may take longer.
-        let is_withdrawal =
-            ask.method == Method::PUT && ask.body["endpoints"].as_array().is_none_or(Vec::is_empty);
+        let is_withdrawal = ask.method == Method::PUT && is_empty(&ask.body);
         let is_awaited = ask.is_write() && ask.resource == Resource::Slices && !is_withdrawal;
         if let Some(version) = version.filter(|_| is_awaited) {
             let failed = Failed { at: now(), version };

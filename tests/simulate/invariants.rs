@@ -15,8 +15,8 @@ use crate::asks::Asks;
 use crate::net::Link;
 use crate::notices::Notices;
 use crate::objects::{
-    Fares, INSTANCE, OURS, all_fare, all_reached, app, is_enabled, is_fit, is_others, is_paused, is_source,
-    ready_endpoints,
+    Fares, INSTANCE, OURS, all_fare, all_reached, app, endpoints, is_empty, is_enabled, is_fit, is_others,
+    is_paused, is_source, ready_endpoints,
 };
 use crate::server::Ask;
 use crate::settled::settled;
@@ -252,12 +252,11 @@ impl Judge {
     fn published(&mut self, commit: &Commit, slice: &Value) {
         let Commit { name, version, writer, .. } = commit;
         let place = || format!("{name} in version {version}, by {writer:?}");
-        let endpoints = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let ready = endpoints.iter().filter(|endpoint| endpoint["conditions"]["ready"] != false).count();
+        let ready = endpoints(slice).filter(|endpoint| endpoint["conditions"]["ready"] != false).count();
         self.check(ready <= 1, "I1", || format!("{ready} endpoints are ready of {}", place()));
         let annotations = &slice["metadata"]["annotations"];
         let recorded = annotations[LEADER_UID].as_str();
-        for endpoint in endpoints {
+        for endpoint in endpoints(slice) {
             let uid = endpoint["targetRef"]["uid"].as_str().unwrap_or_default();
             let address = endpoint["addresses"][0].as_str().unwrap_or_default();
             let reached = (uid.to_owned(), address.to_owned());
@@ -273,7 +272,7 @@ impl Judge {
         }
         let Some(epoch) = epoch_of(slice) else { return };
         if let Some(authority) = name.strip_suffix("-ipv6") {
-            let told = endpoints.is_empty() || self.led.contains(&term(authority, slice));
+            let told = is_empty(slice) || self.led.contains(&term(authority, slice));
             self.check(told, "I12", || {
                 format!("{recorded:?} does not lead in epoch {epoch}, yet in {}", place())
             });
@@ -288,7 +287,6 @@ impl Judge {
 
     /// Nobody is left in a slice while somebody could be. Where trouble makes a view old, emptying may have been right.
     fn emptied(&mut self, commit: &Commit, slice: &Value, store: &Store) {
-        let is_empty = |slice: &Value| slice["endpoints"].as_array().is_none_or(Vec::is_empty);
         let was_empty = commit.before.as_deref().is_none_or(is_empty);
         let name = commit.name.trim_end_matches("-leader");
         let source = store.get(Resource::Services, SHOP, name);

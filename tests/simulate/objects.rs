@@ -51,7 +51,12 @@ pub(crate) fn ready_endpoints(slice: &Value) -> BTreeSet<Reached<'_>> {
     endpoints(slice).filter(|endpoint| endpoint["conditions"]["ready"] == true).map(shown).collect()
 }
 
-fn endpoints(slice: &Value) -> impl Iterator<Item = &Value> {
+/// Whether a slice shows nobody.
+pub(crate) fn is_empty(slice: &Value) -> bool {
+    endpoints(slice).next().is_none()
+}
+
+pub(crate) fn endpoints(slice: &Value) -> impl Iterator<Item = &Value> {
     slice["endpoints"].as_array().into_iter().flatten()
 }
 

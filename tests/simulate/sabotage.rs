@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::objects::is_empty;
 use crate::server::Ask;
 use crate::store::{Answer, Resource, Store, Writer, versioned};
 use crate::time::{Moment, now};
@@ -272,10 +273,6 @@ fn is_put_of_slice(ask: &Ask) -> bool {
 
 fn known<'a>(ask: &Ask, store: &'a Store) -> Option<&'a Value> {
     store.get(ask.resource, ask.namespace.as_deref()?, ask.name.as_deref()?).map(|known| &**known)
-}
-
-fn is_empty(slice: &Value) -> bool {
-    slice["endpoints"].as_array().is_none_or(Vec::is_empty)
 }
 
 /// The write of the second family's slice that goes with this one of the first's, if there is that and somebody leads.
