@@ -63,9 +63,7 @@ impl Audit {
         let mut entries = Vec::new();
         for (log, mark) in &self.logs {
             let text = read_from(log, *mark)?;
-            // A line that is being written has no end yet.
-            let complete = text.rfind('\n').map_or(0, |end| end + 1);
-            for line in text[..complete].lines() {
+            for line in complete_lines(&text, *mark > 0).lines() {
                 entries.push(parse(line).with_context(|| format!("an audit log's line: {line}"))?);
             }
         }
@@ -112,6 +110,15 @@ impl Audit {
     }
 }
 
+/// What is written, but for a line that has no end yet, and, if there is a mark, for the one that had none then: `text`
+/// starts with the last byte before the mark.
+fn complete_lines(text: &str, is_marked: bool) -> &str {
+    let begin = if is_marked { text.find('\n').map_or(text.len(), |end| end + 1) } else { 0 };
+    let end = text.rfind('\n').map_or(0, |end| end + 1);
+    text.get(begin..end).unwrap_or_default()
+}
+
+/// From one byte before the mark.
 fn read_from(log: &Path, mark: u64) -> Result<String> {
     let mut file = match File::open(log) {
         Ok(file) => file,
@@ -119,7 +126,7 @@ fn read_from(log: &Path, mark: u64) -> Result<String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", log.display())),
     };
-    file.seek(SeekFrom::Start(mark))?;
+    file.seek(SeekFrom::Start(mark.saturating_sub(1)))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -181,4 +188,40 @@ fn parse(line: &str) -> Result<Entry> {
         answered: line.stage_timestamp,
         stage: line.stage,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::Directory;
+
+    fn line(uri: &str) -> String {
+        let at = "2025-11-20T10:00:00.000000Z";
+        format!(
+            "{{\"stage\":\"ResponseComplete\",\"verb\":\"get\",\"requestURI\":\"{uri}\",\"user\":{{}},\
+             \"requestReceivedTimestamp\":\"{at}\",\"stageTimestamp\":\"{at}\"}}\n"
+        )
+    }
+
+    /// The API server may be in the middle of a line at any time.
+    #[test]
+    fn a_line_that_is_being_written_belongs_to_what_was_before() -> Result<()> {
+        let folder = Directory::create()?;
+        let log = folder.path().join("audit.jsonl");
+        let (second, fourth) = (line("/2"), line("/4"));
+        for cut in [0, 1, 20, second.len() - 1, second.len()] {
+            fs::write(&log, line("/1") + &second[..cut])?;
+            let audit = Audit::of(vec![log.clone()]).from_now();
+            assert_eq!(audit.entries()?, [], "cut at {cut}");
+            let mut file = OpenOptions::new().append(true).open(&log)?;
+            write!(file, "{}{}{}", &second[cut..], line("/3"), &fourth[..7])?;
+            let uris: Vec<_> = audit.entries()?.into_iter().map(|entry| entry.uri).collect();
+            let expected: &[&str] = if cut == 0 { &["/2", "/3"] } else { &["/3"] };
+            assert_eq!(uris, expected, "cut at {cut}");
+        }
+        Ok(())
+    }
 }
