@@ -17,6 +17,7 @@ const UNRELATED: usize = 3_000;
 #[derive(Default)]
 struct Seen {
     resident: Vec<f64>,
+    own: Vec<f64>,
     peak: Vec<f64>,
     armed: Vec<f64>,
     listed: Vec<f64>,
@@ -31,6 +32,7 @@ pub async fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     let size = Size { services: bench.fleet.sources.len(), pods: 3 };
     Ok(vec![
         Figure::of(format!("resident, {size} (18 MiB)"), "MiB", &few.resident),
+        Figure::of("  of that, no page of the program", "MiB", &few.own),
         Figure::of("  peak of the start (2x of that)", "MiB", &few.peak),
         Figure::of(format!("  added by {UNRELATED} unrelated pods (2 MiB)"), "MiB", &added),
         Figure::of("  peak of the start with them", "MiB", &more.peak),
@@ -47,6 +49,7 @@ pub async fn of_its_own(size: Size) -> Result<Vec<Figure>> {
     let target = if size.services == 1_000 { " (28 MiB)" } else { "" };
     Ok(vec![
         Figure::of(format!("resident, {size}{target}"), "MiB", &seen.resident),
+        Figure::of("  of that, no page of the program", "MiB", &seen.own),
         Figure::of("  peak of the start (2x of that)", "MiB", &seen.peak),
         Figure::of("  start to armed (floor: bare lists)", "ms", &seen.armed).over(&seen.armed, &seen.listed),
         Figure::of("  opt-ins and start to quiet, once", "ms", &[took]),
@@ -63,9 +66,10 @@ async fn look(bench: &Bench) -> Result<Seen> {
         let mut controller = Controller::with_kubeconfig(&kubeconfig, &[])?;
         seen.armed.push(ms(armed_at(&controller).await?.duration_since(begun)?));
         bench.quiet().await?;
-        let (resident, peak) = controller.memory()?;
-        seen.resident.push(resident);
-        seen.peak.push(peak);
+        let memory = controller.memory()?;
+        seen.resident.push(memory.resident);
+        seen.own.push(memory.own);
+        seen.peak.push(memory.peak);
         controller.stop()?;
     }
     Ok(seen)

@@ -284,6 +284,17 @@ impl Cpu {
     }
 }
 
+/// Memory of a process in MiB, as Linux tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    pub resident: f64,
+    /// Of that, what is no page of a file, that is of the program itself, which Linux can read again at any time. How many
+    /// of those are mapped beside the ones in use differs from kernel to kernel.
+    pub own: f64,
+    /// The most that was resident.
+    pub peak: f64,
+}
+
 /// The controller as a process.
 pub struct Controller {
     process: Option<Process>,
@@ -366,15 +377,15 @@ impl Controller {
         Ok(cpu)
     }
 
-    /// Its resident memory in MiB: now, and at its peak.
-    pub fn memory(&self) -> Result<(f64, f64)> {
+    /// Its resident memory.
+    pub fn memory(&self) -> Result<Memory> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let field = |name: &str| -> Result<f64> {
             let line = status.lines().find(|line| line.starts_with(name)).context("no such field")?;
             let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
             Ok(kib / 1024.0)
         };
-        Ok((field("VmRSS:")?, field("VmHWM:")?))
+        Ok(Memory { resident: field("VmRSS:")?, own: field("RssAnon:")?, peak: field("VmHWM:")? })
     }
 
     /// SIGSTOP.

@@ -8,7 +8,7 @@ use lab::{Collector, Mode};
 use serde::Serialize;
 
 use crate::feed::{Feed, SERVICES};
-use crate::support::{Controller, Figure, Telemetry, machine, ms, scrape};
+use crate::support::{Controller, Figure, Memory, Telemetry, machine, ms, scrape};
 
 /// What becomes of the traces.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ impl Stand {
         let telemetry = Telemetry { metrics: Some(port), collector: endpoint };
         let controller = Controller::with_telemetry(&kubeconfig, &telemetry, &["--log-level=warn"])?;
         feed.until_quiet().await?;
-        let (armed, _) = controller.memory()?;
+        let armed = controller.memory()?.resident;
         let (took, cpu, cpu_of_export) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self {
             port,
@@ -100,7 +100,7 @@ impl Stand {
 
     /// What was before does not count.
     pub fn warmed_up(&mut self) -> Result<()> {
-        (self.before, _) = self.controller.memory()?;
+        self.before = self.controller.memory()?.resident;
         self.took.clear();
         self.cpu.clear();
         self.cpu_of_export.clear();
@@ -109,7 +109,7 @@ impl Stand {
 
     /// Stops it after so many failovers.
     pub async fn end(&mut self, failovers: usize) -> Result<Row> {
-        let (after, peak) = self.controller.memory()?;
+        let Memory { resident: after, peak, .. } = self.controller.memory()?;
         let metrics = scrape(self.port).await?;
         let counted = sum(&metrics, "zen_lead_failover_duration_seconds_count{cause=\"unready\"");
         ensure!(counted == failovers as u64, "{}: {counted} of {failovers} failovers counted", self.name);
