@@ -22,6 +22,9 @@ use super::*;
 const H2: &[&str] = &["h2", "http/1.1"];
 const H1: &[&str] = &["http/1.1"];
 
+/// What takes longer hangs: no measure of anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 // --- HTTP/2 and HTTP/1.1 ---
 
 #[tokio::test]
@@ -156,7 +159,8 @@ async fn a_silent_peer_is_noticed_by_a_ping_and_left() {
     let clients = connect(&server.kubeconfig().at(front.address).options()).await.unwrap();
     let mut body = get(&clients.watch, "/hang").await.unwrap().into_body();
     front.swallow_open_connections();
-    let error = body.frame().await.unwrap().unwrap_err();
+    let frame = timeout(PATIENCE, body.frame()).await.expect("it is noticed");
+    let error = frame.unwrap().unwrap_err();
     assert!(explain(&error).contains("did not answer a ping"), "{}", explain(&error));
     get(&clients.watch, "/version").await.unwrap();
     assert_eq!(front.connections(), 2);
@@ -177,7 +181,8 @@ async fn a_connect_is_bounded_tls_included() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let kubeconfig = Kubeconfig::for_server(silent.local_addr().unwrap(), &Authority::new());
     let clients = connect(&kubeconfig.options()).await.unwrap();
-    let error = get(&clients.write, "/version").await.unwrap_err();
+    let answer = timeout(PATIENCE, get(&clients.write, "/version")).await.expect("it is bounded");
+    let error = answer.unwrap_err();
     let text = explain(&error);
     assert!(text.contains("no connection to https://127.0.0.1") && text.contains("1500 ms"), "{text}");
 }
